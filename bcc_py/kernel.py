@@ -1,0 +1,130 @@
+"""The seam: what bcc_py asks of a kernel, simulated or real.
+
+sim.SimKernel (and sim.replay) and linux.LinuxKernel implement Kernel; nothing above this file knows
+which one it has. Handles own what they name: close() is idempotent and detaches, unmaps or closes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bcc_py.spec import Hook, MapSpec, ProgramSpec
+from cfront.btf import TypeSource
+
+__all__ = ["Kernel", "Link", "Map", "Program", "Ring", "TestRun", "TraceLine"]
+
+
+class Map(Protocol):
+    """A live map. Keys and values are exactly spec.key_size and spec.value_size bytes, native endian;
+    the value of a per-CPU map is round_up(value_size, 8) * cpus bytes, CPU 0 first.
+    Every call raises MapError on a wrong length, a closed map, or the kernel's errno."""
+
+    spec: MapSpec
+    fd: int  # what a program's 64-bit load names; a real descriptor on Linux
+
+    def lookup(self, key: bytes) -> bytes | None: ...
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None: ...
+    def delete(self, key: bytes) -> None: ...  # KeyNotFound
+    def next_key(self, key: bytes | None) -> bytes | None: ...  # None -> the first; None when at the end
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """What a test run gave: the program's 32-bit return value, data and context afterwards, ns per run."""
+
+    retval: int
+    data: bytes
+    ctx: bytes
+    duration_ns: int
+
+
+class Program(Protocol):
+    """A live program: verified and ready to attach."""
+
+    spec: ProgramSpec
+    fd: int
+
+    def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun: ...
+    def close(self) -> None: ...
+
+
+class Link(Protocol):
+    """One attachment of a program to a hook; close() detaches."""
+
+    hook: Hook
+
+    def close(self) -> None: ...
+
+
+class Ring(Protocol):
+    """The reading side of one perf event array or ring buffer. consume() hands all that is there to the
+    callback given at opening and returns how many records it handed over."""
+
+    def consume(self) -> int: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLine:
+    """One line of trace_pipe (bpf_trace_printk). time_ns: the kernel's clock."""
+
+    comm: str
+    pid: int
+    cpu: int
+    flags: str
+    time_ns: int
+    message: str
+
+
+class Kernel(Protocol):
+    """A kernel that programs are loaded into.
+
+    spec: the words that name it ("sim:shell", "replay:build.perf.data", "linux").
+    cpus: how many possible CPUs; per-CPU values have this many slots."""
+
+    spec: str
+    cpus: int
+    is_simulated: bool  # its rows are not this machine's; tools say so
+
+    @property
+    def types(self) -> TypeSource:
+        """The kernel's types for the compiler: its BTF, and struct tracepoint__CAT__EVENT by format."""
+
+    def create_map(self, spec: MapSpec) -> Map: ...  # MapError, NotSupportedError
+    def load_program(self, spec: ProgramSpec) -> Program:
+        """Verifies and loads; map loads already name fds of this kernel's maps (src=PSEUDO_MAP_FD or
+        PSEUDO_MAP_VALUE). Raises VerifierError, LoadError, NotSupportedError."""
+
+    def attach(self, program: Program, hook: Hook) -> Link: ...  # AttachError, NotSupportedError
+
+    def open_perf_buffer(
+        self, map: Map, callback: Callable[[int, memoryview], None], lost: Callable[[int, int], None], pages: int = 8
+    ) -> Ring:
+        """callback(cpu, record), lost(cpu, count). The record is only valid during the callback. pages: per CPU,
+        a power of two, of 4096 bytes."""
+
+    def open_ring_buffer(self, map: Map, callback: Callable[[memoryview], object]) -> Ring: ...
+
+    def poll(self, rings: Sequence[Ring], timeout_ms: int) -> int:
+        """Waits until one of rings has records or the time is over (-1: no limit), then consumes all of them;
+        the number of records. A simulated kernel advances its virtual time instead of waiting, and returns 0
+        at once when is_finished."""
+
+    def sleep(self, seconds: float) -> None:
+        """Lets this much of the kernel's time go by (virtual on a simulated kernel)."""
+
+    @property
+    def is_finished(self) -> bool:
+        """True when nothing will ever happen again: a recording at its end, a workload that is over."""
+
+    def now_ns(self) -> int: ...  # what bpf_ktime_get_ns would give
+    def read_trace_pipe(self, timeout_ms: int) -> TraceLine | None: ...
+    def syscall_prefix(self) -> str: ...  # "__x64_sys_"
+    def has_function(self, name: str) -> bool: ...  # a kprobe could be asked for there
+    def functions(self) -> Iterable[str]: ...
+    def has_tracepoint(self, category: str, event: str) -> bool: ...
+    def tracepoints(self) -> Iterable[str]: ...  # "category:event"
+    def ksym(self, address: int) -> tuple[str, int] | None: ...  # (function, offset)
+    def close(self) -> None: ...

@@ -1,0 +1,424 @@
+"""LinuxKernel: bcc_py.kernel.Kernel on the running Linux, through bpf(2), perf_event_open(2) and tracefs.
+
+Input: specs; output: live handles whose descriptors this process owns. Invariant: every handle is known
+to its kernel until it is closed, and closing the kernel closes them all; a method that raises leaves no
+descriptor behind.
+
+Loading: the kernel's verifier judges. A program goes in with its BTF, functions and lines where the
+object has them, so that the log and bpftool show C; a kernel that refuses those records without having
+looked at an instruction gets the program again without them. A refusal becomes a VerifierError whose text
+is the verifier's sentence and the C line, and whose .log is everything.
+
+Not done here: maps are created without their BTF types, so bpftool shows their contents as bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import mmap
+import os
+import re
+import select
+import struct
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, cast
+
+from bcc_py import isa
+from bcc_py.errors import LoadError, MapError, NotSupportedError, ObjectError, VerifierError
+from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine
+from bcc_py.linux import attach, feature, sys
+from bcc_py.linux.btf_walk import loadable
+from bcc_py.linux.ring import PerfBuffer, RingBuffer
+from bcc_py.spec import Hook, MapSpec, ProgramSpec
+from bcc_py.tracepoint import TracepointFormat, TracepointTypes, parse_format
+from cfront.btf import Btf, JoinedTypes, TypeSource
+from cfront.ctype import round_up
+from cfront.uapi import AttachType, MapType
+
+__all__ = ["LinuxKernel", "LinuxMap", "LinuxProgram"]
+
+_PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE})
+_RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
+_SYSCALL_PREFIXES = ("sys_", "__x64_sys_", "__x32_compat_sys_", "__ia32_compat_sys_", "__arm64_sys_", "__s390x_sys_",
+                     "__s390_sys_", "__riscv_sys_", "__loongarch_sys_")
+_TRACE_LINE = re.compile(
+    r"\s*(?P<comm>.+)-(?P<pid>\d+)\s+(?:\(.{1,7}\)\s+)?\[(?P<cpu>\d+)\]\s+(?P<flags>\S+)\s+(?P<s>\d+)\.(?P<us>\d{6}):"
+    r"\s+(?:\S+: )?(?P<message>.*)")
+_INSN_LINE = re.compile(r"(?P<slot>\d+): \([0-9a-f]{2}\)", re.MULTILINE)
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class LinuxMap:
+    """A live map; spec holds what the kernel was really asked for (ring sizes rounded up, CPUs counted)."""
+
+    def __init__(self, spec: MapSpec, fd: int, forget: Callable[[_Closable], None]) -> None:
+        self.spec = spec
+        self.fd = fd
+        self._forget = forget
+        slots = sys.possible_cpus() if spec.type in _PER_CPU else 0
+        self.value_bytes = round_up(spec.value_size, 8) * slots if slots else spec.value_size
+
+    def lookup(self, key: bytes) -> bytes | None:
+        """The value stored at key, or None. Raises MapError."""
+        self._check(key)
+        return sys.map_lookup(self.fd, key, self.value_bytes, self.spec.name)
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        """Stores value at key. Raises MapError."""
+        self._check(key)
+        if len(value) != self.value_bytes:
+            raise self._wrong("value", len(value), self.value_bytes)
+        sys.map_update(self.fd, key, value, flags, self.spec.name)
+
+    def delete(self, key: bytes) -> None:
+        """Removes key. Raises KeyNotFound, MapError."""
+        self._check(key)
+        sys.map_delete(self.fd, key, self.spec.name)
+
+    def next_key(self, key: bytes | None) -> bytes | None:
+        """The key after key (None: the first), None at the end. Raises MapError."""
+        self._check(key)
+        return sys.map_next_key(self.fd, key, self.spec.key_size, self.spec.name)
+
+    def _check(self, key: bytes | None) -> None:
+        if self.fd < 0:
+            raise MapError(f"using map {self.spec.name}: it is closed", self.spec.name)
+        if key is not None and len(key) != self.spec.key_size:
+            raise self._wrong("key", len(key), self.spec.key_size)
+
+    def _wrong(self, what: str, given: int, wanted: int) -> MapError:
+        return MapError(f"using map {self.spec.name}: a {what} of {given} bytes (it takes {wanted})", self.spec.name)
+
+    def close(self) -> None:
+        """Gives the descriptor back, once; programs that use the map keep it alive in the kernel."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self._forget(self)
+            sys.close(fd)
+
+
+class LinuxProgram:
+    """A loaded program."""
+
+    def __init__(self, spec: ProgramSpec, fd: int, forget: Callable[[_Closable], None]) -> None:
+        self.spec = spec
+        self.fd = fd
+        self._forget = forget
+
+    def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun:
+        """Runs it in the kernel. Raises LoadError, NotSupportedError (its type has no test run)."""
+        if self.fd < 0:
+            raise LoadError(f"running program {self.spec.name}: it is closed", self.spec.name)
+        return sys.prog_test_run(self.fd, data, ctx, repeat)
+
+    def close(self) -> None:
+        """Gives the descriptor back, once; links keep the program alive in the kernel."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self._forget(self)
+            sys.close(fd)
+
+
+class _Owned:
+    """A link or ring that its kernel forgets when it is closed."""
+
+    def __init__(self, inner: _Closable, forget: Callable[[_Closable], None]) -> None:
+        self.inner = inner
+        self._forget = forget
+
+    def close(self) -> None:
+        self._forget(self)
+        self.inner.close()
+
+
+class _Link(_Owned):
+    def __init__(self, inner: attach.LinuxLink, forget: Callable[[_Closable], None]) -> None:
+        super().__init__(inner, forget)
+        self.hook = inner.hook
+
+
+class _Ring(_Owned):
+    inner: PerfBuffer | RingBuffer
+
+    @property
+    def fds(self) -> list[int]:
+        return self.inner.fds
+
+    def consume(self) -> int:
+        return self.inner.consume()
+
+
+class LinuxKernel:
+    """The running Linux. Raises NotSupportedError where this is not Linux or bpf(2) is not permitted."""
+
+    def __init__(self) -> None:
+        self.spec = "linux"
+        self.is_simulated = False
+        if not sys.is_linux():
+            raise NotSupportedError("using --kernel linux: this is not Linux (use --kernel sim)", "linux")
+        feature.require("bpf", "using --kernel linux")
+        self.cpus = sys.possible_cpus()
+        self._live: set[_Closable] = set()
+        self._btf_fds: dict[bytes, int] = {}
+        self._trace_fd = -1
+        self._trace_bytes = b""
+
+    # ---- types ----
+
+    @functools.cached_property
+    def types(self) -> TypeSource:
+        """vmlinux's BTF, and struct tracepoint__CATEGORY__EVENT from tracefs, read when named."""
+        try:
+            with open(feature.VMLINUX_BTF, "rb") as file:
+                btf = Btf(file.read())
+        except OSError as error:
+            row = feature.FEATURES["btf"]
+            raise NotSupportedError(f"reading the kernel's types: {error} ({row.hint})", "btf", row.since) from error
+        return JoinedTypes(TracepointTypes(self.tracepoint_format, btf), btf)
+
+    def tracepoint_format(self, category: str, event: str) -> TracepointFormat | None:
+        """How tracefs describes the event, None if there is none."""
+        directory = attach.tracepoint_directory(category, event)
+        if directory is None:
+            return None
+        with open(f"{directory}/format", encoding="utf-8", errors="replace") as file:
+            return parse_format(file.read(), category)
+
+    # ---- maps and programs ----
+
+    def create_map(self, spec: MapSpec) -> Map:
+        """A live map, holding spec.initial if there is any. Raises MapError, NotSupportedError."""
+        wanted = _as_linux_has_it(spec)
+        fd = sys.map_create(
+            wanted.type, wanted.key_size, wanted.value_size, wanted.max_entries, wanted.flags, wanted.name)
+        made = LinuxMap(wanted, fd, self._live.discard)
+        self._live.add(made)
+        if wanted.initial:
+            try:
+                made.update(bytes(wanted.key_size), wanted.initial)
+            except MapError:
+                made.close()
+                raise
+            if wanted.flags & _RDONLY_PROG:
+                sys.map_freeze(fd)
+        return made
+
+    def load_program(self, spec: ProgramSpec) -> Program:
+        """A program that the kernel's verifier took. Raises VerifierError, LoadError, NotSupportedError."""
+        fd = self._load(spec)
+        made = LinuxProgram(spec, fd, self._live.discard)
+        self._live.add(made)
+        return made
+
+    def _load(self, spec: ProgramSpec) -> int:
+        debug = self._debug_records(spec)
+        if debug is not None:
+            try:
+                return _prog_load(spec, *debug)
+            except (LoadError, NotSupportedError) as error:
+                if isinstance(error, NotSupportedError) or _is_about_insns(error):
+                    raise _explained(error, spec) from error
+        try:
+            return _prog_load(spec)
+        except (LoadError, NotSupportedError) as error:
+            raise _explained(error, spec) from error
+
+    def _debug_records(self, spec: ProgramSpec) -> tuple[int, bytes, bytes] | None:
+        """(BTF descriptor, func_info, line_info); None if the object has none or the kernel takes no BTF."""
+        if not spec.btf or not spec.functions or not all(one.type_id for one in spec.functions):
+            return None
+        if spec.btf not in self._btf_fds:
+            try:
+                self._btf_fds[spec.btf] = sys.btf_load(loadable(spec.btf))
+            except (LoadError, NotSupportedError, ObjectError):
+                self._btf_fds[spec.btf] = -1
+        fd = self._btf_fds[spec.btf]
+        functions = b"".join(struct.pack("<II", one.slot, one.type_id) for one in spec.functions)
+        lines = b"".join(
+            struct.pack("<IIII", one.slot, one.file_off, one.text_off, one.line << 10 | one.col & 1023) for one in spec.lines)
+        return (fd, functions, lines) if fd >= 0 else None
+
+    def attach(self, program: Program, hook: Hook) -> Link:
+        """A link. Raises AttachError, NotSupportedError."""
+        link = _Link(attach.attach(program.fd, program.spec.type, hook), self._live.discard)
+        self._live.add(link)
+        return link
+
+    # ---- rings ----
+
+    def open_perf_buffer(
+        self, map: Map, callback: Callable[[int, memoryview], None], lost: Callable[[int, int], None], pages: int = 8
+    ) -> Ring:
+        """The rings of a perf event array, one for each online CPU. pages: a power of two, of the machine's page size."""
+        ring = _Ring(PerfBuffer(map.fd, map.spec.name, callback, lost, pages), self._live.discard)
+        self._live.add(ring)
+        return ring
+
+    def open_ring_buffer(self, map: Map, callback: Callable[[memoryview], object]) -> Ring:
+        """The reading side of a ring buffer."""
+        ring = _Ring(RingBuffer(map.fd, map.spec.name, map.spec.max_entries, callback), self._live.discard)
+        self._live.add(ring)
+        return ring
+
+    def poll(self, rings: Sequence[Ring], timeout_ms: int) -> int:
+        """Waits until one of rings has something or the time is over (-1: no limit); the number of records.
+
+        What is there already is handed over without waiting. A signal does not end the wait early."""
+        count = _consume_all(rings)
+        if count or not rings:
+            return count
+        with select.epoll() as waiting:
+            for ring in rings:
+                for fd in cast(_Ring, ring).fds:
+                    waiting.register(fd, select.EPOLLIN)
+            ready = waiting.poll(None if timeout_ms < 0 else timeout_ms / 1000)
+        return _consume_all(rings) if ready else 0
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(max(seconds, 0))
+
+    @property
+    def is_finished(self) -> bool:
+        return False
+
+    def now_ns(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+    # ---- trace_pipe ----
+
+    def read_trace_pipe(self, timeout_ms: int) -> TraceLine | None:
+        """The next line of trace_pipe that some program printed, None when there is none in time (-1: no limit).
+
+        Raises NotSupportedError if tracefs is not mounted or trace_pipe may not be read."""
+        deadline = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
+        while True:
+            while b"\n" in self._trace_bytes:
+                line, _, self._trace_bytes = self._trace_bytes.partition(b"\n")
+                found = _trace_line(line.decode("utf-8", "replace"))
+                if found is not None:
+                    return found
+            if not self._fill_trace(deadline):
+                return None
+
+    def _fill_trace(self, deadline: float | None) -> bool:
+        if self._trace_fd < 0:
+            path = f"{feature.tracefs()}/trace_pipe"
+            try:
+                self._trace_fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                raise NotSupportedError(f"reading {path}: {error.strerror} (run as root)", "trace_pipe") from error
+        waiting = select.poll()
+        waiting.register(self._trace_fd, select.POLLIN)
+        left = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
+        if not waiting.poll(left):
+            return False
+        try:
+            self._trace_bytes += os.read(self._trace_fd, 1 << 16)
+        except BlockingIOError:
+            pass
+        return True
+
+    # ---- names ----
+
+    @functools.cached_property
+    def _symbols(self) -> dict[str, int]:
+        """The addresses of the kernel's functions (0 where they are hidden)."""
+        found: dict[str, int] = {}
+        with open("/proc/kallsyms", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                words = line.split(None, 3)
+                if len(words) >= 3 and words[1] in "tTwW":
+                    found.setdefault(words[2], int(words[0], 16))
+        return found
+
+    @functools.cached_property
+    def _by_address(self) -> list[tuple[int, str]]:
+        return sorted((address, name) for name, address in self._symbols.items() if address)
+
+    def syscall_prefix(self) -> str:
+        """What the names of the entry functions of system calls begin with; "sys_" if it cannot be told."""
+        return next((one for one in _SYSCALL_PREFIXES if f"{one}bpf" in self._symbols), _SYSCALL_PREFIXES[0])
+
+    def has_function(self, name: str) -> bool:
+        return name in self._symbols
+
+    def functions(self) -> Iterable[str]:
+        return self._symbols.keys()
+
+    def has_tracepoint(self, category: str, event: str) -> bool:
+        return attach.tracepoint_directory(category, event) is not None
+
+    def tracepoints(self) -> Iterable[str]:
+        return attach.list_events()
+
+    def ksym(self, address: int) -> tuple[str, int] | None:
+        """(function, offset) of a kernel address; None outside the kernel's text, or where addresses are hidden."""
+        at = bisect_right(self._by_address, (address, "\U0010ffff")) - 1
+        if at < 0 or at == len(self._by_address) - 1:
+            return None
+        start, name = self._by_address[at]
+        return name, address - start
+
+    def close(self) -> None:
+        """Closes every handle that is still open, links first."""
+        for handle in sorted(self._live, key=lambda one: isinstance(one, (LinuxMap, LinuxProgram))):
+            handle.close()
+        for fd in self._btf_fds.values():
+            if fd >= 0:
+                sys.close(fd)
+        self._btf_fds.clear()
+        if self._trace_fd >= 0:
+            sys.close(self._trace_fd)
+            self._trace_fd = -1
+
+
+def _consume_all(rings: Sequence[Ring]) -> int:
+    return sum(ring.consume() for ring in rings)
+
+
+def _as_linux_has_it(spec: MapSpec) -> MapSpec:
+    """spec with the sizes that the kernel insists on."""
+    if spec.type is MapType.PERF_EVENT_ARRAY:
+        return dataclasses.replace(spec, key_size=4, value_size=4, max_entries=spec.max_entries or sys.possible_cpus())
+    if spec.type is MapType.RINGBUF:
+        size = max(spec.max_entries, mmap.PAGESIZE)
+        return dataclasses.replace(spec, key_size=0, value_size=0, max_entries=1 << (size - 1).bit_length())
+    return spec
+
+
+def _prog_load(spec: ProgramSpec, btf_fd: int = 0, func_info: bytes = b"", line_info: bytes = b"") -> int:
+    return sys.prog_load(
+        spec.type, isa.encode(spec.insns), license=spec.license.encode(), name=spec.name,
+        expected_attach_type=max(spec.expected_attach_type, AttachType.CGROUP_INET_INGRESS),
+        btf_fd=btf_fd, func_info=func_info, line_info=line_info)
+
+
+def _is_about_insns(error: LoadError) -> bool:
+    """Whether the verifier had begun with the instructions, so that the debug records are not what it refuses."""
+    return isinstance(error, VerifierError) and bool(_INSN_LINE.search(error.log))
+
+
+def _explained(error: LoadError | NotSupportedError, spec: ProgramSpec) -> LoadError | NotSupportedError:
+    """A verifier's refusal with its instruction and C line; other errors as they are."""
+    if not isinstance(error, VerifierError):
+        return error
+    slots = [int(found["slot"]) for found in _INSN_LINE.finditer(error.log)]
+    slot = slots[-1] if slots else -1
+    line = next((one for one in reversed(spec.lines) if 0 <= one.slot <= slot), None)
+    where = f" ({line.file}:{line.line}: {line.text.strip()})" if line else ""
+    return VerifierError(
+        f"{error}{where}", spec.name, slot, f"{line.file}:{line.line}:{line.col}" if line else "", error.log, error.errno)
+
+
+def _trace_line(text: str) -> TraceLine | None:
+    """A line of trace_pipe; None for the kernel's notes about lost events and what else is no event."""
+    found = _TRACE_LINE.match(text)
+    if not found:
+        return None
+    time_ns = int(found["s"]) * 10**9 + int(found["us"]) * 1000
+    return TraceLine(found["comm"].strip(), int(found["pid"]), int(found["cpu"]), found["flags"], time_ns, found["message"])

@@ -1,0 +1,526 @@
+"""The system calls that tracing needs: bpf(2), perf_event_open(2), and the memory they share.
+
+Input: numbers, bytes and descriptors. Output: descriptors, bytes, mappings; every refusal is a typed
+error with the errno, words, and what to do about it. Nothing here knows a spec or a handle.
+
+Invariant: a descriptor returned here is owned by the caller; one opened by a call that fails is closed
+before the error leaves. Descriptors are close-on-exec.
+
+cffi is used in ABI mode: the C library of the running process is opened and `syscall` is declared with
+six long arguments. It is variadic in C, but for integers and pointers the x86-64 and the aarch64 Linux
+procedure call standards pass variadic and named arguments alike, and libc's syscall copies all six.
+
+Memory order: a ring's producer writes the record, then the head; the reader must load the head before
+the record, and finish with the record before it stores the tail. x86-64 keeps loads in order and
+does not move a store before an earlier load, and cffi reads and writes an aligned 64-bit word with
+one move, so there plain accesses are right (Intel SDM vol. 3A, 8.2.2). On weaker machines
+load_acquire and store_release go through an uncontended mutex twice, whose release and acquire order
+everything before with everything after.
+
+Source: include/uapi/linux/bpf.h, include/uapi/linux/perf_event.h; man bpf(2), perf_event_open(2)."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import platform
+import struct
+import sys
+from typing import Any
+
+import cffi
+
+from bcc_py.errors import AttachError, BpfError, KeyNotFound, LoadError, MapError, NotSupportedError, VerifierError
+from bcc_py.kernel import TestRun
+
+__all__ = [
+    "Mapping", "btf_load", "close", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
+    "map_create", "map_delete", "map_freeze", "map_info_id", "map_lookup", "map_next_key", "map_update",
+    "online_cpus", "perf_event_attr", "perf_event_open", "perf_set_bpf", "possible_cpus", "prog_load",
+    "prog_load_with_log", "prog_test_run", "raw_tracepoint_open",
+]
+
+# enum bpf_cmd
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = range(6)
+_PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _MAP_FREEZE = 10, 15, 17, 18, 22
+
+# PERF_EVENT_IOC_*: _IO('$', n), and _IOW('$', 8, __u32)
+IOC_ENABLE, IOC_DISABLE, IOC_SET_BPF = 0x2400, 0x2401, 0x40042408
+_PERF_FLAG_FD_CLOEXEC = 8
+
+# (bpf, perf_event_open) by machine
+_NUMBERS = {"x86_64": (321, 298), "aarch64": (280, 241), "riscv64": (280, 241), "loongarch64": (280, 241)}
+_STRONG_ORDER = frozenset({"x86_64"})
+
+_LOG_BYTES = 1 << 18
+_MAX_LOG_BYTES = 1 << 26  # the kernel takes up to UINT_MAX / 4
+_NAME_BYTES = 15  # BPF_OBJ_NAME_LEN - 1
+
+_PRIVILEGE_HINT = "run as root or with CAP_BPF and CAP_PERFMON, or use --kernel sim"
+
+_CDEF = """
+long syscall(long number, long a, long b, long c, long d, long e, long f);
+void *mmap(void *address, size_t length, int prot, int flags, int fd, long offset);
+int munmap(void *address, size_t length);
+int pthread_mutex_lock(void *mutex);
+int pthread_mutex_unlock(void *mutex);
+
+struct map_create_attr { uint32_t type, key_size, value_size, max_entries, flags, inner_fd, numa_node; char name[16];
+    uint32_t ifindex, btf_fd, key_type, value_type, vmlinux_value_type; uint64_t extra; };
+struct map_elem_attr { uint32_t fd; uint64_t key, value, flags; };
+struct prog_load_attr { uint32_t type, insn_count; uint64_t insns, license; uint32_t log_level, log_size;
+    uint64_t log_buf; uint32_t kern_version, flags; char name[16]; uint32_t ifindex, expected_attach_type, btf_fd,
+    func_info_size; uint64_t func_info; uint32_t func_info_count, line_info_size; uint64_t line_info;
+    uint32_t line_info_count, attach_btf_id, attach_fd, core_relo_count; uint64_t fd_array, core_relos;
+    uint32_t core_relo_size, log_true_size; };
+struct test_run_attr { uint32_t fd, retval, data_size_in, data_size_out; uint64_t data_in, data_out;
+    uint32_t repeat, duration, ctx_size_in, ctx_size_out; uint64_t ctx_in, ctx_out; uint32_t flags, cpu, batch_size; };
+struct info_attr { uint32_t fd, size; uint64_t info; };
+struct raw_tp_attr { uint64_t name; uint32_t fd; uint64_t cookie; };
+struct btf_load_attr { uint64_t btf, log_buf; uint32_t size, log_size, log_level, log_true_size; };
+"""
+
+
+def is_linux() -> bool:
+    """Whether this process runs on Linux at all."""
+    return sys.platform.startswith("linux")
+
+
+@functools.cache
+def _c() -> tuple[Any, Any, int, int]:
+    """cffi's FFI, the C library, and the numbers of bpf(2) and perf_event_open(2)."""
+    if not is_linux():
+        raise NotSupportedError(
+            f"calling bpf(2): this is {platform.system() or 'not Linux'} (use --kernel sim)", "linux")
+    numbers = _NUMBERS.get(platform.machine())
+    if numbers is None:
+        raise NotSupportedError(
+            f"calling bpf(2): its number on {platform.machine()} is not known (use --kernel sim)", "linux")
+    ffi = cffi.FFI()
+    ffi.cdef(_CDEF)
+    return ffi, ffi.dlopen(None), *numbers
+
+
+def _address(pointer: Any) -> int:
+    return int(_c()[0].cast("uintptr_t", pointer))
+
+
+def _bpf(command: int, attr: Any) -> int:
+    """bpf(2); the result, or minus errno."""
+    ffi, lib, number, _ = _c()
+    result = int(lib.syscall(number, command, _address(attr), ffi.sizeof(attr[0]), 0, 0, 0))
+    return -ffi.errno if result < 0 else result
+
+
+def _words(error: int) -> str:
+    return f"{os.strerror(error)} (errno {error})"
+
+
+def _no_privilege(doing: str, error: int) -> NotSupportedError:
+    return NotSupportedError(f"{doing}: {_words(error)} ({_PRIVILEGE_HINT})", "bpf")
+
+
+def close(fd: int) -> None:
+    """Closes a descriptor that the caller owns; one that is closed already is left alone."""
+    try:
+        os.close(fd)
+    except OSError:
+        pass
+
+
+def _cpu_list(name: str) -> tuple[int, ...]:
+    try:
+        with open(f"/sys/devices/system/cpu/{name}", encoding="ascii") as file:
+            text = file.read().strip()
+    except OSError:
+        return tuple(range(os.cpu_count() or 1))
+    cpus: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        cpus.extend(range(int(first), int(last or first) + 1))
+    return tuple(cpus)
+
+
+@functools.cache
+def possible_cpus() -> int:
+    """How many slots a per-CPU map's value has: the highest possible CPU's number, plus one."""
+    return max(_cpu_list("possible")) + 1
+
+
+def online_cpus() -> tuple[int, ...]:
+    """The CPUs that run now."""
+    return _cpu_list("online")
+
+
+# ---- maps ----
+
+
+def map_create(
+    type: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = "", *,
+    btf_fd: int = 0, key_type: int = 0, value_type: int = 0, inner_fd: int = 0,
+) -> int:
+    """A new map's descriptor. Sizes in bytes; name: cut to 15 characters of [A-Za-z0-9_.].
+
+    Raises MapError with the errno, NotSupportedError where bpf(2) is not permitted.
+    Source: kernel/bpf/syscall.c, map_create."""
+    ffi = _c()[0]
+    attr = ffi.new("struct map_create_attr *", {
+        "type": type, "key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags,
+        "inner_fd": inner_fd, "name": kernel_name(name), "btf_fd": btf_fd, "key_type": key_type,
+        "value_type": value_type})
+    fd = _bpf(_MAP_CREATE, attr)
+    if fd >= 0:
+        return fd
+    doing = f"creating map {name or type}"
+    if -fd == errno.EPERM:
+        raise _no_privilege(doing, -fd)
+    hint = {errno.EINVAL: f" (type {type}, key {key_size} bytes, value {value_size} bytes, {max_entries} entries: this"
+                          " kernel does not take the combination)",
+            errno.E2BIG: " (too many entries or bytes for this kernel)",
+            errno.ENOMEM: " (not enough memory, or over the memory lock limit: ulimit -l)"}.get(-fd, "")
+    raise MapError(doing + hint, name, -fd)
+
+
+def kernel_name(name: str) -> bytes:
+    """name as the kernel takes it: at most 15 of [A-Za-z0-9_.], others as _."""
+    cut = "".join(one if one.isascii() and (one.isalnum() or one in "_.") else "_" for one in name)
+    return cut[:_NAME_BYTES].encode("ascii")
+
+
+def map_lookup(fd: int, key: bytes, value_size: int, name: str = "") -> bytes | None:
+    """The value_size bytes stored at key, or None. value_size: of all CPUs together for per-CPU maps.
+
+    key and value_size are the map's own sizes, or memory is overrun: callers check."""
+    ffi = _c()[0]
+    key_memory, value = ffi.from_buffer(key), ffi.new("char[]", max(value_size, 1))
+    attr = ffi.new("struct map_elem_attr *", (fd, _address(key_memory), _address(value), 0))
+    result = _bpf(_MAP_LOOKUP, attr)
+    if result == -errno.ENOENT:
+        return None
+    if result < 0:
+        raise MapError(f"looking up in map {name or fd}", name, -result)
+    return bytes(ffi.buffer(value, value_size))
+
+
+def map_update(fd: int, key: bytes, value: bytes, flags: int = 0, name: str = "") -> None:
+    """Stores value at key; flags: BPF_ANY 0, BPF_NOEXIST 1, BPF_EXIST 2."""
+    ffi = _c()[0]
+    key_memory, value_memory = ffi.from_buffer(key), ffi.from_buffer(value)
+    attr = ffi.new("struct map_elem_attr *", (fd, _address(key_memory), _address(value_memory), flags))
+    result = _bpf(_MAP_UPDATE, attr)
+    if result < 0:
+        hint = " (the map is full)" if -result == errno.E2BIG else ""
+        raise MapError(f"updating map {name or fd}{hint}", name, -result)
+
+
+def map_delete(fd: int, key: bytes, name: str = "") -> None:
+    """Removes key. Raises KeyNotFound if it is not there."""
+    ffi = _c()[0]
+    key_memory = ffi.from_buffer(key)
+    result = _bpf(_MAP_DELETE, ffi.new("struct map_elem_attr *", (fd, _address(key_memory), 0, 0)))
+    if result == -errno.ENOENT:
+        raise KeyNotFound(f"deleting from map {name or fd}: no such key {key.hex()}", name, key)
+    if result < 0:
+        raise MapError(f"deleting from map {name or fd}", name, -result)
+
+
+def map_next_key(fd: int, key: bytes | None, key_size: int, name: str = "") -> bytes | None:
+    """The key after key (None: the first), or None at the end. A key that is gone starts again."""
+    ffi = _c()[0]
+    following = ffi.new("char[]", max(key_size, 1))
+    key_memory = ffi.from_buffer(key) if key is not None else ffi.NULL
+    attr = ffi.new("struct map_elem_attr *", (fd, _address(key_memory), _address(following), 0))
+    result = _bpf(_MAP_NEXT_KEY, attr)
+    if result == -errno.ENOENT:
+        return None
+    if result < 0:
+        raise MapError(f"walking map {name or fd}", name, -result)
+    return bytes(ffi.buffer(following, key_size))
+
+
+def map_info_id(fd: int) -> int:
+    """The number under which the kernel lists the object (struct bpf_map_info and bpf_prog_info: id is the second
+    word of both), 0 if it does not say."""
+    ffi = _c()[0]
+    info = ffi.new("uint32_t[64]")
+    attr = ffi.new("struct info_attr *", (fd, 8, _address(info)))
+    return int(info[1]) if _bpf(_OBJ_GET_INFO, attr) >= 0 else 0
+
+
+def btf_load(btf: bytes) -> int:
+    """A descriptor of BTF given to the kernel. Raises LoadError; NotSupportedError if not permitted."""
+    ffi = _c()[0]
+    memory, log = ffi.from_buffer(btf), ffi.new("char[]", 1 << 16)
+    attr = ffi.new("struct btf_load_attr *", (_address(memory), 0, len(btf), 0, 0, 0))
+    fd = _bpf(_BTF_LOAD, attr)
+    if fd >= 0:
+        return fd
+    if -fd == errno.EPERM:
+        raise _no_privilege("loading BTF", -fd)
+    attr.log_buf, attr.log_size, attr.log_level = _address(log), 1 << 16, 1
+    again = _bpf(_BTF_LOAD, attr)
+    if again >= 0:
+        return again
+    words = _log_text(ffi, log).strip().rpartition("\n")[2]
+    raise LoadError(f"loading BTF{': ' + words if words else ''}", "", -fd)
+
+
+# ---- programs ----
+
+
+def prog_load(
+    type: int, insns: bytes, *, license: bytes = b"GPL", log_level: int = 0, name: str = "", flags: int = 0,
+    expected_attach_type: int = 0, attach_btf_id: int = 0, attach_fd: int = 0, btf_fd: int = 0,
+    func_info: bytes = b"", line_info: bytes = b"",
+) -> int:
+    """A loaded program's descriptor. insns: 8 bytes each; func_info: 8 bytes a record, line_info: 16.
+
+    Raises VerifierError with the whole log in .log (of level log_level, or 1), LoadError where the kernel
+    refuses without a word, NotSupportedError where bpf(2) or the program's type is not permitted.
+    Source: kernel/bpf/syscall.c, bpf_prog_load."""
+    return prog_load_with_log(
+        type, insns, license=license, log_level=log_level, name=name, flags=flags,
+        expected_attach_type=expected_attach_type, attach_btf_id=attach_btf_id, attach_fd=attach_fd, btf_fd=btf_fd,
+        func_info=func_info, line_info=line_info)[0]
+
+
+def prog_load_with_log(
+    type: int, insns: bytes, *, license: bytes = b"GPL", log_level: int = 1, name: str = "", flags: int = 0,
+    expected_attach_type: int = 0, attach_btf_id: int = 0, attach_fd: int = 0, btf_fd: int = 0,
+    func_info: bytes = b"", line_info: bytes = b"",
+) -> tuple[int, str]:
+    """prog_load's descriptor, and the verifier's log ("" at log_level 0; 2 tells every instruction's state)."""
+    ffi = _c()[0]
+    if not insns or len(insns) % 8:
+        raise LoadError(f"loading program {name}: {len(insns)} bytes are not instructions of 8 bytes", name)
+    held = [ffi.from_buffer(one) for one in (insns, license + b"\0", func_info, line_info)]
+    attr = ffi.new("struct prog_load_attr *", {
+        "type": type, "insn_count": len(insns) // 8, "insns": _address(held[0]), "license": _address(held[1]),
+        "flags": flags, "name": kernel_name(name), "expected_attach_type": expected_attach_type,
+        "attach_btf_id": attach_btf_id, "attach_fd": attach_fd, "btf_fd": btf_fd})
+    if func_info:
+        attr.func_info_size, attr.func_info, attr.func_info_count = 8, _address(held[2]), len(func_info) // 8
+    if line_info:
+        attr.line_info_size, attr.line_info, attr.line_info_count = 16, _address(held[3]), len(line_info) // 16
+    fd, log = _load_with_log(attr, log_level) if log_level else (_load(attr), "")
+    if fd < 0 and not log_level and -fd != errno.EPERM:
+        fd, log = _load_with_log(attr, 1)
+    if fd < 0:
+        raise _load_error(name, -fd, log, type)
+    return fd, log
+
+
+def _load(attr: Any) -> int:
+    """BPF_PROG_LOAD, again a few times on EAGAIN (the verifier was interrupted by a signal)."""
+    result = -errno.EAGAIN
+    for _ in range(6):
+        result = _bpf(_PROG_LOAD, attr)
+        if result != -errno.EAGAIN:
+            break
+    return result
+
+
+def _load_with_log(attr: Any, log_level: int) -> tuple[int, str]:
+    ffi = _c()[0]
+    size = _LOG_BYTES
+    while True:
+        log = ffi.new("char[]", size)
+        attr.log_level, attr.log_size, attr.log_buf = log_level, size, _address(log)
+        result = _load(attr)
+        if result != -errno.ENOSPC or size >= _MAX_LOG_BYTES:
+            return result, _log_text(ffi, log)
+        size *= 4
+
+
+def _log_text(ffi: Any, log: Any) -> str:
+    return bytes(ffi.string(log)).decode("utf-8", "replace")
+
+
+def _load_error(name: str, error: int, log: str, type: int) -> BpfError:
+    """The error for a refused load; a log without a sentence (only statistics) counts as none."""
+    doing = f"loading program {name}".rstrip()
+    has_words = any(line and not line.startswith("processed ") for line in log.splitlines())
+    if has_words:
+        return VerifierError(f"{doing}: {_last_words(log)}", name, log=log, errno=error)
+    if error in (errno.EPERM, errno.EACCES):
+        return _no_privilege(f"{doing} (type {type})", error)
+    if error == errno.E2BIG:
+        return LoadError(f"{doing}: too many instructions", name, error)
+    return LoadError(doing, name, error)
+
+
+def _last_words(log: str) -> str:
+    """The verifier's sentence: its last line that is neither an instruction, a state nor statistics."""
+    for line in reversed(log.splitlines()):
+        text = line.strip()
+        if text and not text.startswith(("processed ", "verification time", "stack depth", "max_states")):
+            return text
+    return "refused"
+
+
+def prog_test_run(fd: int, data: bytes = b"", ctx: bytes = b"", repeat: int = 1, *, data_out_bytes: int | None = None) -> TestRun:
+    """Runs a loaded program on data and ctx. data_out_bytes: room for what it leaves of the data; by default its
+    size and 256 more.
+
+    Raises LoadError with the errno (EINVAL: the size of data or ctx; ENOTSUPP 524: a type that has no test run)."""
+    ffi = _c()[0]
+    room = (len(data) + 256 if data else 0) if data_out_bytes is None else data_out_bytes
+    data_out, ctx_out = ffi.new("char[]", max(room, 1)), ffi.new("char[]", max(len(ctx), 1))
+    held = ffi.from_buffer(data), ffi.from_buffer(ctx)
+    attr = ffi.new("struct test_run_attr *", {"fd": fd, "repeat": repeat})
+    if data:
+        attr.data_size_in, attr.data_in, attr.data_size_out, attr.data_out = len(data), _address(held[0]), room, _address(data_out)
+    if ctx:
+        attr.ctx_size_in, attr.ctx_in = len(ctx), _address(held[1])
+        # a raw tracepoint's arguments are not given back, and the kernel refuses room for them
+        attr.ctx_size_out, attr.ctx_out = len(ctx), _address(ctx_out)
+    result = _bpf(_PROG_TEST_RUN, attr)
+    if result == -errno.EINVAL and ctx:
+        attr.ctx_size_out, attr.ctx_out, attr.repeat = 0, 0, 0
+        result = _bpf(_PROG_TEST_RUN, attr)
+    if result < 0:
+        raise _test_run_error(-result)
+    return TestRun(
+        int(attr.retval), bytes(ffi.buffer(data_out, min(attr.data_size_out, room))),
+        bytes(ffi.buffer(ctx_out, min(attr.ctx_size_out, len(ctx)))), int(attr.duration))
+
+
+def _test_run_error(error: int) -> BpfError:
+    if error == 524:
+        return NotSupportedError("running a test: this program type has none on this kernel", "prog_test_run")
+    if error == errno.EPERM:
+        return _no_privilege("running a test", error)
+    return LoadError("running a test", "", error)
+
+
+# ---- attaching ----
+
+
+def link_refusal(hook: str, error: int, hint: str = "") -> BpfError:
+    """The error for a hook that was refused with this errno."""
+    if error in (errno.EPERM, errno.EACCES) and not hint:
+        return _no_privilege(f"attaching to {hook}", error)
+    return AttachError(f"attaching to {hook}{' (' + hint + ')' if hint else ''}", hook, error)
+
+
+def raw_tracepoint_open(fd: int, name: str, hook: str = "") -> int:
+    """Attaches program fd to a raw tracepoint ("" for one whose target is fixed by its BTF id); closing the
+    returned descriptor detaches."""
+    ffi = _c()[0]
+    text = ffi.new("char[]", name.encode("utf-8"))
+    attr = ffi.new("struct raw_tp_attr *", (_address(text) if name else 0, fd, 0))
+    result = _bpf(_RAW_TRACEPOINT_OPEN, attr)
+    if result < 0:
+        hint = "this kernel has no such raw tracepoint" if -result == errno.ENOENT else ""
+        raise link_refusal(hook or f"raw tracepoint {name}", -result, hint)
+    return result
+
+
+def perf_event_open(attr: bytes, pid: int, cpu: int, what: str, group_fd: int = -1, flags: int = 0) -> int:
+    """A perf event's descriptor. attr: struct perf_event_attr, its size word included; what: for messages."""
+    ffi, lib, _, number = _c()
+    memory = ffi.from_buffer(attr)
+    fd = int(lib.syscall(number, _address(memory), pid, cpu, group_fd, flags | _PERF_FLAG_FD_CLOEXEC, 0))
+    if fd < 0:
+        hint = {errno.EMFILE: "too many open files: ulimit -n", errno.ENOENT: "this kernel has no such event"}
+        raise link_refusal(what, ffi.errno, hint.get(ffi.errno, ""))
+    return fd
+
+
+def perf_event_attr(type: int, config: int, *, sample_type: int = 0, sample_period: int = 0, wakeup_events: int = 0,
+                    config1: int = 0, config2: int = 0, is_disabled: bool = False) -> bytes:
+    """struct perf_event_attr of 112 bytes (PERF_ATTR_SIZE_VER5)."""
+    # bit 0 is `disabled`; wakeup_events is what matters without the `watermark` bit
+    return struct.pack("<IIQQQQQIIQQQQIiQII", type, 112, config, sample_period, sample_type, 0, int(is_disabled),
+                       wakeup_events, 0, config1, config2, 0, 0, 0, 0, 0, 0, 0)
+
+
+def kprobe_event_open(pmu_type: int, function: str, offset: int, is_return: bool, return_bit: int, what: str) -> int:
+    """A perf event of the kprobe PMU at function+offset (bytes), or at its return.
+
+    pmu_type, return_bit: from /sys/bus/event_source/devices/kprobe. Source: kernel/events/core.c, perf_kprobe."""
+    ffi = _c()[0]
+    text = ffi.new("char[]", function.encode("utf-8"))
+    attr = perf_event_attr(pmu_type, int(is_return) << return_bit, config1=_address(text), config2=offset)
+    return perf_event_open(attr, -1, 0, what)
+
+
+def map_freeze(fd: int) -> bool:
+    """Forbids changes from user space, after which the verifier may take the values of a read-only map as
+    constants. False if this kernel cannot."""
+    return _bpf(_MAP_FREEZE, _c()[0].new("struct info_attr *", (fd, 0, 0))) >= 0
+
+
+def ioctl(fd: int, request: int, argument: int, what: str) -> None:
+    """ioctl(2) with an integer argument."""
+    ffi, lib, _, _ = _c()
+    number = 16 if platform.machine() == "x86_64" else 29
+    if int(lib.syscall(number, fd, request, argument, 0, 0, 0)) < 0:
+        raise link_refusal(what, ffi.errno)
+
+
+def perf_set_bpf(event_fd: int, program_fd: int, what: str) -> None:
+    """Has program_fd run whenever the event happens, and starts the event."""
+    ioctl(event_fd, IOC_SET_BPF, program_fd, what)
+    ioctl(event_fd, IOC_ENABLE, 0, what)
+
+
+# ---- shared memory ----
+
+
+class Mapping:
+    """Memory shared with the kernel. `view` is valid until close(), which is idempotent."""
+
+    __slots__ = ("_pointer", "size", "view")
+
+    def __init__(self, fd: int, size: int, offset: int, is_writable: bool, what: str) -> None:
+        """Maps size bytes of fd from offset (both multiples of the page size). Raises MapError."""
+        ffi, lib, _, _ = _c()
+        protection = 3 if is_writable else 1  # PROT_READ | PROT_WRITE
+        pointer = lib.mmap(ffi.NULL, size, protection, 1, fd, offset)  # MAP_SHARED
+        if _address(pointer) == (1 << 64) - 1:
+            raise MapError(f"mapping {what} ({size} bytes)", what, ffi.errno)
+        self._pointer = ffi.cast("char *", pointer)
+        self.size = size
+        self.view = memoryview(ffi.buffer(pointer, size)).cast("B")
+
+    def load_acquire(self, offset: int) -> int:
+        """The 64-bit word at offset; reads that follow see what was written before it."""
+        value = int(_c()[0].cast("uint64_t *", self._pointer + offset)[0])
+        _order()
+        return value
+
+    def load_acquire_u32(self, offset: int) -> int:
+        """The same, of a 32-bit word."""
+        value = int(_c()[0].cast("uint32_t *", self._pointer + offset)[0])
+        _order()
+        return value
+
+    def store_release(self, offset: int, value: int) -> None:
+        """Writes the 64-bit word at offset after all reads before it."""
+        _order()
+        _c()[0].cast("uint64_t *", self._pointer + offset)[0] = value
+
+    def close(self) -> None:
+        """Unmaps."""
+        if self._pointer is None:
+            return
+        self.view.release()
+        _c()[1].munmap(self._pointer, self.size)
+        self._pointer = None
+
+
+@functools.cache
+def _mutex() -> Any:
+    """An initialised pthread_mutex_t: all zero bytes on Linux's C libraries, never more than 64 of them."""
+    return None if platform.machine() in _STRONG_ORDER else _c()[0].new("uint64_t[8]")
+
+
+def _order() -> None:
+    mutex = _mutex()
+    if mutex is not None:
+        lib = _c()[1]
+        for _ in range(2):
+            lib.pthread_mutex_lock(mutex)
+            lib.pthread_mutex_unlock(mutex)

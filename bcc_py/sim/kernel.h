@@ -1,0 +1,913 @@
+/* The simulated kernel's types, written down here and nowhere else: their BTF describes this kernel to
+   the compiler, and the simulator lays its own objects out by it.
+
+   Names are Linux's (x86-64, 6.18), so a program's field accesses compile unchanged; a struct holds the
+   fields that the simulator fills or that tracing programs commonly name, in Linux's order, and no
+   others. Offsets are therefore this kernel's own, which is what BTF is for. C99 declarations, no
+   preprocessor. */
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef signed char __s8;
+typedef short __s16;
+typedef int __s32;
+typedef long long __s64;
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s8 s8;
+typedef __s16 s16;
+typedef __s32 s32;
+typedef __s64 s64;
+typedef __u8 uint8_t;
+typedef __u16 uint16_t;
+typedef __u32 uint32_t;
+typedef __u64 uint64_t;
+typedef __s8 int8_t;
+typedef __s16 int16_t;
+typedef __s32 int32_t;
+typedef __s64 int64_t;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u16 __le16;
+typedef __u32 __le32;
+typedef __u64 __le64;
+typedef __u16 __sum16;
+typedef __u32 __wsum;
+typedef _Bool bool;
+typedef unsigned char unchar;
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef unsigned long ulong;
+typedef long __kernel_long_t;
+typedef unsigned long __kernel_ulong_t;
+typedef int __kernel_pid_t;
+typedef unsigned int __kernel_uid32_t;
+typedef unsigned int __kernel_gid32_t;
+typedef __kernel_ulong_t __kernel_size_t;
+typedef __kernel_long_t __kernel_ssize_t;
+typedef long long __kernel_loff_t;
+typedef __kernel_long_t __kernel_old_time_t;
+typedef __kernel_pid_t pid_t;
+typedef __kernel_uid32_t uid_t;
+typedef __kernel_gid32_t gid_t;
+typedef __kernel_size_t size_t;
+typedef __kernel_ssize_t ssize_t;
+typedef __kernel_loff_t loff_t;
+typedef unsigned long uintptr_t;
+typedef long long ktime_t;
+typedef long long time64_t;
+typedef u64 sector_t;
+typedef u64 blkcnt_t;
+typedef u32 __kernel_dev_t;
+typedef __kernel_dev_t dev_t;
+typedef unsigned short umode_t;
+typedef unsigned int gfp_t;
+typedef unsigned int fmode_t;
+typedef unsigned int slab_flags_t;
+typedef unsigned int blk_opf_t;
+typedef unsigned long sigset_word_t;
+typedef int key_serial_t;
+typedef u64 phys_addr_t;
+typedef u32 errseq_t;
+typedef unsigned short sa_family_t;
+typedef unsigned short __kernel_sa_family_t;
+
+enum { false = 0, true = 1 };
+
+enum { TASK_COMM_LEN = 16 };
+
+enum pid_type { PIDTYPE_PID = 0, PIDTYPE_TGID = 1, PIDTYPE_PGID = 2, PIDTYPE_SID = 3, PIDTYPE_MAX = 4 };
+
+enum {
+    TCP_ESTABLISHED = 1,
+    TCP_SYN_SENT = 2,
+    TCP_SYN_RECV = 3,
+    TCP_FIN_WAIT1 = 4,
+    TCP_FIN_WAIT2 = 5,
+    TCP_TIME_WAIT = 6,
+    TCP_CLOSE = 7,
+    TCP_CLOSE_WAIT = 8,
+    TCP_LAST_ACK = 9,
+    TCP_LISTEN = 10,
+    TCP_CLOSING = 11,
+    TCP_NEW_SYN_RECV = 12,
+    TCP_BOUND_INACTIVE = 13,
+    TCP_MAX_STATES = 14
+};
+
+enum {
+    IPPROTO_IP = 0, IPPROTO_ICMP = 1, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_IPV6 = 41, IPPROTO_ICMPV6 = 58,
+    IPPROTO_RAW = 255
+};
+
+enum sock_type { SOCK_STREAM = 1, SOCK_DGRAM = 2, SOCK_RAW = 3, SOCK_RDM = 4, SOCK_SEQPACKET = 5, SOCK_DCCP = 6, SOCK_PACKET = 10 };
+
+enum hrtimer_restart { HRTIMER_NORESTART = 0, HRTIMER_RESTART = 1 };
+
+/* ---- lists, locks, counters ---- */
+
+struct list_head {
+    struct list_head *next;
+    struct list_head *prev;
+};
+
+struct hlist_node {
+    struct hlist_node *next;
+    struct hlist_node **pprev;
+};
+
+struct hlist_head {
+    struct hlist_node *first;
+};
+
+struct callback_head {
+    struct callback_head *next;
+    void (*func)(struct callback_head *head);
+};
+
+typedef struct {
+    int counter;
+} atomic_t;
+
+typedef struct {
+    s64 counter;
+} atomic64_t;
+
+typedef atomic64_t atomic_long_t;
+
+typedef struct refcount_struct {
+    atomic_t refs;
+} refcount_t;
+
+struct kref {
+    refcount_t refcount;
+};
+
+typedef struct spinlock {
+    u32 slock;
+} spinlock_t;
+
+typedef struct {
+    uid_t val;
+} kuid_t;
+
+typedef struct {
+    gid_t val;
+} kgid_t;
+
+typedef struct {
+    u64 val;
+} kernel_cap_t;
+
+typedef struct {
+    unsigned long sig[1];
+} sigset_t;
+
+typedef struct {
+    struct net *net;
+} possible_net_t;
+
+struct timespec64 {
+    time64_t tv_sec;
+    long tv_nsec;
+};
+
+/* ---- registers ---- */
+
+struct pt_regs {
+    unsigned long r15;
+    unsigned long r14;
+    unsigned long r13;
+    unsigned long r12;
+    unsigned long bp;
+    unsigned long bx;
+    unsigned long r11;
+    unsigned long r10;
+    unsigned long r9;
+    unsigned long r8;
+    unsigned long ax;
+    unsigned long cx;
+    unsigned long dx;
+    unsigned long si;
+    unsigned long di;
+    unsigned long orig_ax;
+    unsigned long ip;
+    unsigned long cs;
+    unsigned long flags;
+    unsigned long sp;
+    unsigned long ss;
+};
+
+typedef struct pt_regs bpf_user_pt_regs_t;
+
+struct bpf_raw_tracepoint_args {
+    __u64 args[0];
+};
+
+struct bpf_perf_event_data {
+    bpf_user_pt_regs_t regs;
+    __u64 sample_period;
+    __u64 addr;
+};
+
+struct bpf_pidns_info {
+    __u32 pid;
+    __u32 tgid;
+};
+
+struct trace_entry {
+    unsigned short type;
+    unsigned char flags;
+    unsigned char preempt_count;
+    int pid;
+};
+
+/* ---- namespaces and identities ---- */
+
+struct proc_ns_operations;
+
+struct ns_common {
+    struct dentry *stashed;
+    const struct proc_ns_operations *ops;
+    unsigned int inum;
+    refcount_t count;
+};
+
+struct new_utsname {
+    char sysname[65];
+    char nodename[65];
+    char release[65];
+    char version[65];
+    char machine[65];
+    char domainname[65];
+};
+
+struct uts_namespace {
+    struct new_utsname name;
+    struct ns_common ns;
+};
+
+struct ipc_namespace {
+    struct ns_common ns;
+};
+
+struct mnt_namespace {
+    struct ns_common ns;
+    struct mount *root;
+    u64 seq;
+};
+
+struct net {
+    refcount_t passive;
+    unsigned int ifindex;
+    struct ns_common ns;
+    u64 net_cookie;
+};
+
+struct user_namespace {
+    struct user_namespace *parent;
+    int level;
+    struct ns_common ns;
+};
+
+struct time_namespace {
+    struct ns_common ns;
+};
+
+struct cgroup_namespace {
+    struct ns_common ns;
+};
+
+struct pid_namespace {
+    unsigned int pid_allocated;
+    struct task_struct *child_reaper;
+    unsigned int level;
+    struct pid_namespace *parent;
+    struct user_namespace *user_ns;
+    struct ns_common ns;
+};
+
+struct nsproxy {
+    refcount_t count;
+    struct uts_namespace *uts_ns;
+    struct ipc_namespace *ipc_ns;
+    struct mnt_namespace *mnt_ns;
+    struct pid_namespace *pid_ns_for_children;
+    struct net *net_ns;
+    struct time_namespace *time_ns;
+    struct time_namespace *time_ns_for_children;
+    struct cgroup_namespace *cgroup_ns;
+};
+
+struct upid {
+    int nr;
+    struct pid_namespace *ns;
+};
+
+struct pid {
+    refcount_t count;
+    unsigned int level;
+    struct hlist_head tasks[4];
+    struct upid numbers[1];
+};
+
+struct user_struct {
+    refcount_t __count;
+    kuid_t uid;
+};
+
+struct cred {
+    atomic_long_t usage;
+    kuid_t uid;
+    kgid_t gid;
+    kuid_t suid;
+    kgid_t sgid;
+    kuid_t euid;
+    kgid_t egid;
+    kuid_t fsuid;
+    kgid_t fsgid;
+    unsigned int securebits;
+    kernel_cap_t cap_inheritable;
+    kernel_cap_t cap_permitted;
+    kernel_cap_t cap_effective;
+    kernel_cap_t cap_bset;
+    kernel_cap_t cap_ambient;
+    struct user_struct *user;
+    struct user_namespace *user_ns;
+};
+
+/* ---- files ---- */
+
+struct qstr {
+    union {
+        struct {
+            u32 hash;
+            u32 len;
+        };
+        u64 hash_len;
+    };
+    const unsigned char *name;
+};
+
+struct vfsmount {
+    struct dentry *mnt_root;
+    struct super_block *mnt_sb;
+    int mnt_flags;
+};
+
+struct mount {
+    struct hlist_node mnt_hash;
+    struct mount *mnt_parent;
+    struct dentry *mnt_mountpoint;
+    struct vfsmount mnt;
+    const char *mnt_devname;
+    struct mnt_namespace *mnt_ns;
+    int mnt_id;
+};
+
+struct path {
+    struct vfsmount *mnt;
+    struct dentry *dentry;
+};
+
+struct dentry {
+    unsigned int d_flags;
+    struct hlist_node d_hash;
+    struct dentry *d_parent;
+    struct qstr d_name;
+    struct inode *d_inode;
+    unsigned char d_iname[40];
+    struct super_block *d_sb;
+    unsigned long d_time;
+    struct list_head d_sib;
+};
+
+struct block_device;
+
+struct file_system_type {
+    const char *name;
+    int fs_flags;
+};
+
+struct super_block {
+    struct list_head s_list;
+    dev_t s_dev;
+    unsigned char s_blocksize_bits;
+    unsigned long s_blocksize;
+    loff_t s_maxbytes;
+    struct file_system_type *s_type;
+    unsigned long s_flags;
+    unsigned long s_magic;
+    struct dentry *s_root;
+    struct block_device *s_bdev;
+    char s_id[32];
+};
+
+struct inode {
+    umode_t i_mode;
+    unsigned short i_opflags;
+    kuid_t i_uid;
+    kgid_t i_gid;
+    unsigned int i_flags;
+    struct super_block *i_sb;
+    struct address_space *i_mapping;
+    unsigned long i_ino;
+    unsigned int i_nlink;
+    dev_t i_rdev;
+    loff_t i_size;
+    blkcnt_t i_blocks;
+};
+
+struct address_space {
+    struct inode *host;
+    unsigned long nrpages;
+};
+
+struct file_operations;
+
+struct file {
+    fmode_t f_mode;
+    const struct file_operations *f_op;
+    struct address_space *f_mapping;
+    void *private_data;
+    struct inode *f_inode;
+    unsigned int f_flags;
+    const struct cred *f_cred;
+    struct path f_path;
+    loff_t f_pos;
+};
+
+struct fdtable {
+    unsigned int max_fds;
+    struct file **fd;
+};
+
+struct files_struct {
+    atomic_t count;
+    struct fdtable *fdt;
+    struct fdtable fdtab;
+    unsigned int next_fd;
+};
+
+struct fs_struct {
+    int users;
+    int umask;
+    int in_exec;
+    struct path root;
+    struct path pwd;
+};
+
+struct filename {
+    const char *name;
+    const char *uptr;
+    atomic_t refcnt;
+    const char iname[0];
+};
+
+struct open_flags {
+    int open_flag;
+    umode_t mode;
+    int acc_mode;
+    int intent;
+    int lookup_flags;
+};
+
+struct open_how {
+    __u64 flags;
+    __u64 mode;
+    __u64 resolve;
+};
+
+struct kiocb {
+    struct file *ki_filp;
+    loff_t ki_pos;
+    void *private;
+    int ki_flags;
+};
+
+struct iovec {
+    void *iov_base;
+    __kernel_size_t iov_len;
+};
+
+struct renamedata {
+    struct inode *old_dir;
+    struct dentry *old_dentry;
+    struct inode *new_dir;
+    struct dentry *new_dentry;
+};
+
+/* ---- memory and programs ---- */
+
+struct mm_struct {
+    atomic_t mm_users;
+    atomic_t mm_count;
+    unsigned long task_size;
+    int map_count;
+    unsigned long total_vm;
+    unsigned long start_code;
+    unsigned long end_code;
+    unsigned long start_data;
+    unsigned long end_data;
+    unsigned long start_brk;
+    unsigned long brk;
+    unsigned long start_stack;
+    unsigned long arg_start;
+    unsigned long arg_end;
+    unsigned long env_start;
+    unsigned long env_end;
+    struct file *exe_file;
+};
+
+struct linux_binprm {
+    struct mm_struct *mm;
+    unsigned long p;
+    struct file *executable;
+    struct file *interpreter;
+    struct file *file;
+    struct cred *cred;
+    unsigned int per_clear;
+    int argc;
+    int envc;
+    const char *filename;
+    const char *interp;
+    const char *fdpath;
+    unsigned long exec;
+};
+
+/* ---- control groups ---- */
+
+struct kernfs_node {
+    atomic_t count;
+    struct kernfs_node *__parent;
+    const char *name;
+    u64 id;
+};
+
+struct cgroup {
+    unsigned long flags;
+    int level;
+    struct kernfs_node *kn;
+};
+
+struct cgroup_subsys_state {
+    struct cgroup *cgroup;
+};
+
+struct css_set {
+    struct cgroup *dfl_cgrp;
+    refcount_t refcount;
+};
+
+/* ---- tasks ---- */
+
+struct thread_info {
+    unsigned long flags;
+    unsigned long syscall_work;
+    u32 status;
+    u32 cpu;
+};
+
+struct sched_entity {
+    u64 exec_start;
+    u64 sum_exec_runtime;
+    u64 vruntime;
+    unsigned int on_rq;
+};
+
+struct task_io_accounting {
+    u64 rchar;
+    u64 wchar;
+    u64 read_bytes;
+    u64 write_bytes;
+};
+
+struct signal_struct {
+    refcount_t sigcnt;
+    atomic_t live;
+    int nr_threads;
+    int group_exit_code;
+    unsigned int flags;
+    struct pid *pids[4];
+    struct tty_struct *tty;
+    int leader;
+    unsigned long nvcsw;
+    unsigned long nivcsw;
+    int oom_score_adj;
+};
+
+struct tty_struct {
+    struct kref kref;
+    int index;
+    char name[64];
+};
+
+struct sighand_struct {
+    spinlock_t siglock;
+    refcount_t count;
+};
+
+struct task_struct {
+    struct thread_info thread_info;
+    unsigned int __state;
+    void *stack;
+    refcount_t usage;
+    unsigned int flags;
+    unsigned int ptrace;
+    int on_cpu;
+    int on_rq;
+    int prio;
+    int static_prio;
+    int normal_prio;
+    unsigned int rt_priority;
+    struct sched_entity se;
+    unsigned int policy;
+    int nr_cpus_allowed;
+    struct list_head tasks;
+    struct mm_struct *mm;
+    struct mm_struct *active_mm;
+    int exit_state;
+    int exit_code;
+    int exit_signal;
+    int pdeath_signal;
+    unsigned int personality;
+    unsigned int in_execve : 1;
+    unsigned int in_iowait : 1;
+    pid_t pid;
+    pid_t tgid;
+    struct task_struct *real_parent;
+    struct task_struct *parent;
+    struct list_head children;
+    struct list_head sibling;
+    struct task_struct *group_leader;
+    struct pid *thread_pid;
+    struct hlist_node pid_links[4];
+    struct list_head thread_node;
+    u64 utime;
+    u64 stime;
+    u64 gtime;
+    unsigned long nvcsw;
+    unsigned long nivcsw;
+    u64 start_time;
+    u64 start_boottime;
+    unsigned long min_flt;
+    unsigned long maj_flt;
+    const struct cred *ptracer_cred;
+    const struct cred *real_cred;
+    const struct cred *cred;
+    char comm[16];
+    struct fs_struct *fs;
+    struct files_struct *files;
+    struct nsproxy *nsproxy;
+    struct signal_struct *signal;
+    struct sighand_struct *sighand;
+    sigset_t blocked;
+    unsigned int sessionid;
+    kuid_t loginuid;
+    struct task_io_accounting ioac;
+    struct css_set *cgroups;
+};
+
+struct kernel_clone_args {
+    u64 flags;
+    int *pidfd;
+    int *child_tid;
+    int *parent_tid;
+    const char *name;
+    int exit_signal;
+    unsigned long stack;
+    unsigned long stack_size;
+};
+
+struct kernel_siginfo {
+    int si_signo;
+    int si_errno;
+    int si_code;
+};
+
+/* ---- network ---- */
+
+struct in_addr {
+    __be32 s_addr;
+};
+
+struct in6_addr {
+    union {
+        __u8 u6_addr8[16];
+        __be16 u6_addr16[8];
+        __be32 u6_addr32[4];
+    } in6_u;
+};
+
+struct sockaddr {
+    sa_family_t sa_family;
+    char sa_data[14];
+};
+
+struct sockaddr_in {
+    __kernel_sa_family_t sin_family;
+    __be16 sin_port;
+    struct in_addr sin_addr;
+    unsigned char __pad[8];
+};
+
+struct sockaddr_in6 {
+    unsigned short int sin6_family;
+    __be16 sin6_port;
+    __be32 sin6_flowinfo;
+    struct in6_addr sin6_addr;
+    __u32 sin6_scope_id;
+};
+
+struct proto {
+    char name[32];
+};
+
+struct sock_common {
+    union {
+        u64 skc_addrpair;
+        struct {
+            __be32 skc_daddr;
+            __be32 skc_rcv_saddr;
+        };
+    };
+    union {
+        unsigned int skc_hash;
+        __u16 skc_u16hashes[2];
+    };
+    union {
+        u32 skc_portpair;
+        struct {
+            __be16 skc_dport;
+            __u16 skc_num;
+        };
+    };
+    unsigned short skc_family;
+    volatile unsigned char skc_state;
+    unsigned char skc_reuse : 4;
+    unsigned char skc_reuseport : 1;
+    unsigned char skc_ipv6only : 1;
+    unsigned char skc_net_refcnt : 1;
+    int skc_bound_dev_if;
+    struct proto *skc_prot;
+    possible_net_t skc_net;
+    struct in6_addr skc_v6_daddr;
+    struct in6_addr skc_v6_rcv_saddr;
+    atomic64_t skc_cookie;
+};
+
+struct sk_buff_head {
+    struct sk_buff *next;
+    struct sk_buff *prev;
+    u32 qlen;
+};
+
+struct sock {
+    struct sock_common __sk_common;
+    struct sk_buff_head sk_receive_queue;
+    int sk_rcvbuf;
+    int sk_sndbuf;
+    int sk_err;
+    u32 sk_ack_backlog;
+    u32 sk_max_ack_backlog;
+    kuid_t sk_uid;
+    u16 sk_type;
+    u16 sk_protocol;
+    u32 sk_mark;
+    struct socket *sk_socket;
+    void *sk_user_data;
+};
+
+struct inet_sock {
+    struct sock sk;
+    __be32 inet_saddr;
+    __be16 inet_sport;
+};
+
+struct inet_connection_sock {
+    struct inet_sock icsk_inet;
+    u8 icsk_ca_state;
+    u8 icsk_retransmits;
+};
+
+struct tcp_sock {
+    struct inet_connection_sock inet_conn;
+    u64 bytes_received;
+    u64 bytes_sent;
+    u64 bytes_acked;
+    u32 segs_in;
+    u32 segs_out;
+    u32 rcv_nxt;
+    u32 snd_nxt;
+    u32 snd_una;
+    u32 srtt_us;
+    u32 snd_cwnd;
+    u32 total_retrans;
+};
+
+struct socket {
+    int state;
+    short type;
+    unsigned long flags;
+    struct file *file;
+    struct sock *sk;
+};
+
+struct net_device {
+    unsigned int mtu;
+    int ifindex;
+    char name[16];
+    possible_net_t nd_net;
+};
+
+struct sk_buff {
+    struct sk_buff *next;
+    struct sk_buff *prev;
+    struct net_device *dev;
+    struct sock *sk;
+    char cb[48];
+    unsigned int len;
+    unsigned int data_len;
+    __be16 protocol;
+    u16 transport_header;
+    u16 network_header;
+    u16 mac_header;
+    unsigned int tail;
+    unsigned int end;
+    unsigned char *head;
+    unsigned char *data;
+};
+
+struct iphdr {
+    __u8 ihl : 4;
+    __u8 version : 4;
+    __u8 tos;
+    __be16 tot_len;
+    __be16 id;
+    __be16 frag_off;
+    __u8 ttl;
+    __u8 protocol;
+    __sum16 check;
+    __be32 saddr;
+    __be32 daddr;
+};
+
+struct ipv6hdr {
+    __u8 priority : 4;
+    __u8 version : 4;
+    __u8 flow_lbl[3];
+    __be16 payload_len;
+    __u8 nexthdr;
+    __u8 hop_limit;
+    struct in6_addr saddr;
+    struct in6_addr daddr;
+};
+
+struct ethhdr {
+    unsigned char h_dest[6];
+    unsigned char h_source[6];
+    __be16 h_proto;
+};
+
+struct tcphdr {
+    __be16 source;
+    __be16 dest;
+    __be32 seq;
+    __be32 ack_seq;
+    __u16 res1 : 4;
+    __u16 doff : 4;
+    __u16 fin : 1;
+    __u16 syn : 1;
+    __u16 rst : 1;
+    __u16 psh : 1;
+    __u16 ack : 1;
+    __u16 urg : 1;
+    __u16 ece : 1;
+    __u16 cwr : 1;
+    __be16 window;
+    __sum16 check;
+    __be16 urg_ptr;
+};
+
+struct udphdr {
+    __be16 source;
+    __be16 dest;
+    __be16 len;
+    __sum16 check;
+};
+
+struct xdp_md {
+    __u32 data;
+    __u32 data_end;
+    __u32 data_meta;
+    __u32 ingress_ifindex;
+    __u32 rx_queue_index;
+    __u32 egress_ifindex;
+};
+
+enum xdp_action { XDP_ABORTED = 0, XDP_DROP = 1, XDP_PASS = 2, XDP_TX = 3, XDP_REDIRECT = 4 };

@@ -1,0 +1,586 @@
+"""The simulated kernel: bcc_py.kernel.Kernel over a source of events, virtual time and native programs.
+
+An EventSource (a workload, a recording) makes things happen, one step at a time; SimKernel keeps the
+clock, the tasks, the memory and the hooks, runs the programs attached to what happens, and answers the
+seam. Time moves only when somebody polls, sleeps or reads the trace pipe, and then from event to event.
+
+Invariants: programs run verified and native, never in Python; between steps nothing is running, so a
+callback may attach, detach, poll or raise; a handle in use keeps alive what it points at. The firing
+methods are what a source's step calls: set_context first, then fire_* or syscall_*.
+
+A system call fires what Linux fires, in its order: raw tracepoint sys_enter, raw_syscalls:sys_enter,
+syscalls:sys_enter_NAME, the kprobe of __x64_sys_NAME; on return its kretprobe, then the exit tracepoints.
+The kprobe's first argument (di) is the kernel address of the caller's registers, as with Linux's
+CONFIG_ARCH_HAS_SYSCALL_WRAPPER."""
+
+from __future__ import annotations
+
+import bisect
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError
+from bcc_py.jit import NativeProgram, NativeTarget, compile_program
+from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine
+from bcc_py.sim import native
+from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
+from bcc_py.sim.maps import SimMap, SimPerfRing, SimRing, SimRingBuffer
+from bcc_py.sim.memory import KERNEL_START, KernelMemory
+from bcc_py.sim.task import CGROUP_ID, PID_NS_INO, Task, TaskTable
+from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec
+from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
+from bcc_py.tracepoint import TracepointFormat, TracepointTypes
+from bcc_py.verifier import VerifierEnv, verify
+from cfront.btf import JoinedTypes, TypeSource
+from cfront.uapi import MapType
+
+__all__ = ["EventSource", "NamesFunctions", "NamesRawTracepoints", "SimKernel", "SimProgram"]
+
+_FIRST_FD = 100
+_FUNCTIONS_START = 0xFFFFFFFF81000000
+_FUNCTION_BYTES = 64
+_PREFIX = "__x64_sys_"
+_MAX_CPUS = 1024
+_PID_NS_DEV = 4
+_TRACE_HEAD = struct.Struct("<QII16s")
+_RAW_ARGS = 12
+_TEST_RUN_BYTES = 65536
+_EINVAL, _EBADF, _E2BIG = 22, 9, 7
+# the fields of struct pt_regs, in its order
+_REGS = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs",
+         "flags", "sp", "ss")
+_REGS_BYTES = struct.Struct("<21Q")
+_MASK64 = (1 << 64) - 1
+_USER_CS, _KERNEL_CS, _FLAGS = 0x33, 0x10, 0x246
+
+
+class EventSource(Protocol):
+    """What makes things happen: a workload or a recording. cpus: how many CPUs its events name.
+
+    The kernel calls start once, then, each time somebody polls or sleeps, step for as long as
+    next_time_ns is within the time that may go by. A step performs one event (or a group with the same
+    time) through the firing methods of the kernel it is given. A source may also be a NamesFunctions or
+    a NamesRawTracepoints."""
+
+    cpus: int
+
+    def start(self, kernel: SimKernel) -> None:
+        """Called once, before anything else: sets the clock and registers the tasks that already run."""
+
+    def next_time_ns(self) -> int | None:
+        """When the next event happens, on the kernel's clock; None when nothing will ever happen again."""
+
+    def step(self, kernel: SimKernel) -> None:
+        """Performs the next event. Called only while next_time_ns is not None."""
+
+    def tracepoint_formats(self) -> Mapping[str, TracepointFormat]:
+        """The tracepoints this kernel has, by "category:event". Asked once, at construction."""
+
+
+@runtime_checkable
+class NamesFunctions(Protocol):
+    """A source that fires kprobes of functions other than system calls'."""
+
+    def functions(self) -> Iterable[str]: ...
+
+
+@runtime_checkable
+class NamesRawTracepoints(Protocol):
+    """A source that fires only some raw tracepoints. One that does not say fires sys_enter, sys_exit and the
+    event of every format."""
+
+    def raw_tracepoints(self) -> Iterable[str]: ...
+
+
+class SimKernel:
+    """A Kernel (bcc_py.kernel) whose events come from source. spec: its name in messages ("sim:shell").
+
+    seed feeds bpf_get_prandom_u32. Raises ValueError for a number of CPUs outside 1 to 1024."""
+
+    is_simulated = True
+
+    def __init__(self, source: EventSource, *, spec: str, cpus: int | None = None, seed: int = 0) -> None:
+        self.spec = spec
+        self.cpus = source.cpus if cpus is None else max(cpus, source.cpus)
+        if not 1 <= self.cpus <= _MAX_CPUS:
+            raise ValueError(f"starting {spec}: {self.cpus} cpus (1 to {_MAX_CPUS} are possible)")
+        self._source = source
+        self._formats = source.tracepoint_formats()
+        self._lock = threading.RLock()
+        self._runtime = native.runtime()
+        self._memory = KernelMemory(self._runtime)
+        self._state: Any = self._runtime.sim_new(self.cpus, KERNEL_START, self._memory.bytes, seed & _MASK64)
+        if not self._state:
+            raise LoadError(f"starting {spec}: out of memory", errno=12)
+        self._memory.bind(self._state)
+        self._context: Any = self._runtime.ffi.buffer(self._state.context, self._state.context_size)
+        self._context_address = self._runtime.address_of(self._state.context)
+        self._context_used = 0
+        self._state.cgroup_id = CGROUP_ID
+        self._state.pid_ns_dev, self._state.pid_ns_ino = _PID_NS_DEV, PID_NS_INO
+        self._hooks = HookTable()
+        self._next_fd = _FIRST_FD
+        self._maps: dict[int, SimMap] = {}
+        self._programs: dict[int, SimProgram] = {}
+        self._rings: list[SimRing] = []
+        self._trace_record = self._runtime.ffi.new("u8 **")
+        self._trace_size = self._runtime.ffi.new("u64 *")
+        self._functions = sorted({_PREFIX + name for nr in SYSCALL_NAMES if (name := kernel_name(nr))}
+                                 | set(source.functions() if isinstance(source, NamesFunctions) else ()))
+        self._raw_tracepoints = self._raw_names()
+        self._is_open = True
+        self.runs = 0  # programs run by events
+        self.tasks = TaskTable(self._memory, native.kernel_types())
+        self.set_context(0, 0, None)
+        source.start(self)
+
+    def _raw_names(self) -> frozenset[str]:
+        if isinstance(self._source, NamesRawTracepoints):
+            return frozenset(self._source.raw_tracepoints())
+        events = (name.partition(":") for name in self._formats)
+        named = {event for category, _, event in events if category not in ("syscalls", "raw_syscalls")}
+        return frozenset(named | {"sys_enter", "sys_exit"})
+
+    # ---- the seam: types, maps, programs
+
+    @property
+    def types(self) -> TypeSource:
+        known = native.kernel_types()
+        formats = self._formats
+
+        def find(category: str, event: str) -> TracepointFormat | None:
+            return formats.get(f"{category}:{event}")
+
+        return JoinedTypes(known, TracepointTypes(find, known))
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while native code runs; for handles of this kernel."""
+        return self._lock
+
+    @property
+    def memory(self) -> KernelMemory:
+        """Kernel memory, for sources that fill kernel objects."""
+        return self._memory
+
+    @property
+    def runtime(self) -> Any:
+        """The C runtime, for sources that make UserMemory."""
+        return self._runtime
+
+    def create_map(self, spec: MapSpec) -> Map:
+        self._check_open("creating a map")
+        if spec.type is MapType.PERF_EVENT_ARRAY and not spec.max_entries:
+            spec = _with_entries(spec, self.cpus)
+        with self._lock:
+            made = SimMap(spec, self._take_fd(), self._runtime, self._state, self._lock)
+            self._maps = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
+            self._maps[made.fd] = made
+        return made
+
+    def load_program(self, spec: ProgramSpec) -> Program:
+        self._check_open("loading a program")
+        with self._lock:
+            live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
+            verified = verify(spec, VerifierEnv({fd: one.spec for fd, one in live.items()}, allow_uninit_stack=True, cpus=self.cpus))
+            target = NativeTarget(
+                state=self._runtime.address_of(self._state), stack_top=self._runtime.address_of(self._state, "stack_top"),
+                cpu=self._runtime.address_of(self._state, "cpu"), helpers=native.helpers(),
+                maps={fd: one.native for fd, one in live.items()})
+            code = compile_program(verified, target)
+            used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
+            made = SimProgram(spec, self._take_fd(), code, used, self)
+            self._programs[made.fd] = made
+        return made
+
+    def attach(self, program: Program, hook: Hook) -> Link:
+        self._check_open("attaching")
+        if not isinstance(program, SimProgram) or program.kernel is not self:
+            raise AttachError(f"attaching to {hook}: the program belongs to another kernel", str(hook), _EINVAL)
+        program.check_open(f"attaching {program.spec.name} to {hook}")
+        self._check_hook(hook)
+        check_program_type(hook, program.spec.type, program.spec.name)
+        link = SimLink(hook, self._detach)
+        with self._lock:
+            self._hooks.add(link, program)
+            program.retain()
+        return link
+
+    def _detach(self, link: SimLink) -> None:
+        with self._lock:
+            program = self._hooks.remove(link)
+            if isinstance(program, SimProgram):
+                program.release()
+
+    def _check_hook(self, hook: Hook) -> None:
+        where = f"attaching to {hook}: {self.spec} has no such "
+        if hook.kind is HookKind.TRACEPOINT and hook.name not in self._formats:
+            raise AttachError(f"{where}tracepoint{did_you_mean(hook.name, self._formats)}", str(hook))
+        if hook.kind is HookKind.RAW_TRACEPOINT and hook.name not in self._raw_tracepoints:
+            raise AttachError(f"{where}raw tracepoint{did_you_mean(hook.name, self._raw_tracepoints)}", str(hook))
+        if hook.kind in (HookKind.KPROBE, HookKind.KRETPROBE):
+            if not self.has_function(hook.name):
+                raise AttachError(f"{where}function{did_you_mean(hook.name, self._functions)}", str(hook))
+            if hook.offset:
+                raise NotSupportedError(
+                    f"attaching to {hook}: a simulated function has only its entry (offset 0)", "kprobe offset")
+
+    def _take_fd(self) -> int:
+        self._next_fd += 1
+        return self._next_fd - 1
+
+    def _check_open(self, doing: str) -> None:
+        if not self._is_open:
+            raise LoadError(f"{doing}: {self.spec} is closed", errno=_EBADF)
+
+    # ---- the seam: rings and time
+
+    def open_perf_buffer(
+        self, map: Map, callback: Callable[[int, memoryview], None], lost: Callable[[int, int], None], pages: int = 8
+    ) -> Ring:
+        own = self._own_map(map, MapType.PERF_EVENT_ARRAY, "opening a perf buffer of")
+        if pages < 1 or pages & (pages - 1):
+            raise MapError(f"opening a perf buffer of map {own.spec.name}: {pages} pages is not a power of two", own.spec.name, _EINVAL)
+        with self._lock:
+            return self._keep(SimPerfRing(own, self.cpus, callback, lost, pages))
+
+    def open_ring_buffer(self, map: Map, callback: Callable[[memoryview], object]) -> Ring:
+        own = self._own_map(map, MapType.RINGBUF, "opening ring buffer")
+        with self._lock:
+            return self._keep(SimRingBuffer(own, callback))
+
+    def _own_map(self, map: Map, type: MapType, doing: str) -> SimMap:
+        if not isinstance(map, SimMap) or self._maps.get(map.fd) is not map:
+            raise MapError(f"{doing} map {map.spec.name}: it belongs to another kernel", map.spec.name, _EINVAL)
+        if map.spec.type is not type:
+            raise MapError(f"{doing} map {map.spec.name}: it is of type {map.spec.type.name.lower()}", map.spec.name, _EINVAL)
+        map.check_open(doing)
+        return map
+
+    def _keep(self, ring: SimRing) -> SimRing:
+        self._rings = [one for one in self._rings if one.is_open]
+        self._rings.append(ring)
+        return ring
+
+    def poll(self, rings: Sequence[Ring], timeout_ms: int) -> int:
+        own = [one for one in rings if isinstance(one, SimRing)]
+        until = None if timeout_ms < 0 else self.now_ns() + timeout_ms * 1_000_000
+        self._advance(until, lambda: any(one.has_records for one in own))
+        return sum(one.consume() for one in own)
+
+    def sleep(self, seconds: float) -> None:
+        """Lets this much virtual time go by. Raises ValueError if it is negative."""
+        if not seconds >= 0:
+            raise ValueError(f"sleeping {seconds} s: time does not run backwards")
+        self._advance(self.now_ns() + round(seconds * 1e9), lambda: False)
+
+    def _advance(self, until_ns: int | None, is_enough: Callable[[], bool]) -> None:
+        """Steps until is_enough, nothing is left to happen, or the next event lies beyond until_ns; in the
+        last case (and when the source is over) the clock is put there."""
+        while self._is_open and not is_enough():
+            with self._lock:
+                due = self._source.next_time_ns()
+                if due is None or (until_ns is not None and due > until_ns):
+                    if until_ns is not None and due is not None:
+                        self._state.time_ns = max(self._state.time_ns, until_ns)
+                    return
+                self._source.step(self)
+
+    @property
+    def is_finished(self) -> bool:
+        return not self._is_open or self._source.next_time_ns() is None
+
+    def now_ns(self) -> int:
+        return int(self._state.time_ns) if self._is_open else 0
+
+    def read_trace_pipe(self, timeout_ms: int) -> TraceLine | None:
+        if not self._is_open:
+            return None
+        trace = self._state.trace
+        until = None if timeout_ms < 0 else self.now_ns() + timeout_ms * 1_000_000
+        self._advance(until, lambda: trace.head != trace.tail)
+        with self._lock:
+            return self._take_trace_line()
+
+    def _take_trace_line(self) -> TraceLine | None:
+        runtime = self._runtime
+        ring: Any = runtime.ffi.addressof(self._state, "trace")
+        while kind := runtime.perf_next(ring, ring.head, self._trace_record, self._trace_size):
+            content = runtime.copy_out(self._trace_record[0], self._trace_size[0] - 8)
+            runtime.perf_advance(ring, self._trace_size[0])
+            if kind == 9:
+                return _trace_line(content[4:])
+        return None
+
+    # ---- the seam: names
+
+    def syscall_prefix(self) -> str:
+        return _PREFIX
+
+    def has_function(self, name: str) -> bool:
+        at = bisect.bisect_left(self._functions, name)
+        return at < len(self._functions) and self._functions[at] == name
+
+    def functions(self) -> Iterable[str]:
+        return tuple(self._functions)
+
+    def has_tracepoint(self, category: str, event: str) -> bool:
+        return f"{category}:{event}" in self._formats
+
+    def tracepoints(self) -> Iterable[str]:
+        return tuple(self._formats)
+
+    def tracepoint_format(self, name: str) -> TracepointFormat | None:
+        """The format of "category:event", or None."""
+        return self._formats.get(name)
+
+    def ksym(self, address: int) -> tuple[str, int] | None:
+        index, offset = divmod(address - _FUNCTIONS_START, _FUNCTION_BYTES)
+        return (self._functions[index], offset) if 0 <= index < len(self._functions) else None
+
+    def function_address(self, name: str) -> int:
+        """The address ksym knows the function by, 0 if there is none of that name."""
+        if not self.has_function(name):
+            return 0
+        return _FUNCTIONS_START + bisect.bisect_left(self._functions, name) * _FUNCTION_BYTES
+
+    def close(self) -> None:
+        """Detaches everything and gives all memory back; handles that are left become closed ones. Idempotent."""
+        with self._lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+            for ring in self._rings:
+                ring.close()
+            for link in self._hooks.links():
+                link.close()
+            for program in tuple(self._programs.values()):
+                program.close()
+            for one in self._maps.values():
+                one.close()
+            assert not self._state.maps, "a map outlived all of its users"
+            self._runtime.sim_free(self._state)
+            self._state = None
+            self._memory.close()
+
+    # ---- the firing side: called by an EventSource's step
+
+    def set_context(self, cpu: int, time_ns: int, task: Task | None) -> None:
+        """From now on, events happen on this CPU, at this time, in this task (None: the idle task, pid 0).
+
+        Time never runs backwards: an earlier time_ns leaves the clock. Raises ValueError for a CPU that does not exist."""
+        if not 0 <= cpu < self.cpus:
+            raise ValueError(f"cpu {cpu} of {self.spec}: it has {self.cpus}")
+        now = self.tasks.idle if task is None else task
+        state = self._state
+        state.cpu = cpu
+        state.time_ns = max(time_ns, state.time_ns)
+        state.pid, state.tgid, state.uid, state.gid = now.pid, now.tgid, now.uid, now.gid
+        state.task = now.address
+        state.comm = now.comm.encode(errors="surrogateescape")[:15].ljust(16, b"\0")
+        self._current = now
+        self.update_memory(now)
+
+    def update_memory(self, task: Task) -> None:
+        """Makes the current task's memory what task.memory is now; a source that changed it calls this."""
+        if task is self._current:
+            memory = task.memory
+            self._state.user = memory.segments if memory is not None else self._runtime.ffi.NULL
+            self._state.user_count = memory.count if memory is not None else 0
+
+    @property
+    def current(self) -> Task:
+        return self._current
+
+    def wants_tracepoint(self, name: str) -> bool:
+        """True if a program is attached to "category:event": a source may skip building records otherwise."""
+        return bool(self._hooks.programs(HookKind.TRACEPOINT, name))
+
+    def wants_raw_tracepoint(self, event: str) -> bool:
+        return bool(self._hooks.programs(HookKind.RAW_TRACEPOINT, event))
+
+    def wants_function(self, function: str) -> bool:
+        """True if a kprobe or a kretprobe is attached to function."""
+        return bool(self._hooks.programs(HookKind.KPROBE, function) or self._hooks.programs(HookKind.KRETPROBE, function))
+
+    def fire_tracepoint(self, name: str, record: bytes) -> None:
+        """Runs what is attached to tracepoint "category:event" on record, byte for byte what a BPF tracepoint
+        program sees. Raises ValueError for a record longer than 64 KiB."""
+        self._fire(HookKind.TRACEPOINT, name, record)
+
+    def fire_raw_tracepoint(self, event: str, args: tuple[int, ...]) -> None:
+        """args: up to twelve numbers or kernel addresses."""
+        if self.wants_raw_tracepoint(event):
+            words = [value & _MASK64 for value in args]
+            words += [0] * (_RAW_ARGS - len(words))
+            self._fire(HookKind.RAW_TRACEPOINT, event, struct.pack(f"<{len(words)}Q", *words))
+
+    def fire_kprobe(self, function: str, regs: Mapping[str, int]) -> None:
+        """regs: x86-64 registers as struct pt_regs names them (di, si, dx, cx, r8, ax, ip, ...); those not named
+        are 0, except ip: the function's address."""
+        if self._hooks.programs(HookKind.KPROBE, function):
+            self._fire(HookKind.KPROBE, function, self._regs(function, regs))
+
+    def fire_kretprobe(self, function: str, regs: Mapping[str, int]) -> None:
+        """The same on return; ax is the return value."""
+        if self._hooks.programs(HookKind.KRETPROBE, function):
+            self._fire(HookKind.KRETPROBE, function, self._regs(function, regs))
+
+    def syscall_enter(self, nr: int, args: tuple[int, int, int, int, int, int]) -> None:
+        """The current task enters system call nr. args: the six argument registers."""
+        if self._hooks.is_empty:
+            return
+        words = tuple(value & _MASK64 for value in args)
+        name = kernel_name(nr)
+        regs = self._write_user_regs(nr, words, -38)
+        self.fire_raw_tracepoint("sys_enter", (regs, nr))
+        if self.wants_tracepoint("raw_syscalls:sys_enter"):
+            self._fire_format("raw_syscalls:sys_enter", struct.pack("<q6Q", nr, *words))
+        if name is None:
+            return
+        if self.wants_tracepoint(f"syscalls:sys_enter_{name}"):
+            size = self._formats[f"syscalls:sys_enter_{name}"].size - 16
+            self._fire_format(f"syscalls:sys_enter_{name}", struct.pack("<i4x6Q", nr, *words)[: size + 8])
+        self.fire_kprobe(_PREFIX + name, {"di": regs, "ax": nr & _MASK64})
+
+    def syscall_exit(self, nr: int, ret: int) -> None:
+        """System call nr of the current task returns ret (negative errno for a failure)."""
+        if self._hooks.is_empty:
+            return
+        name = kernel_name(nr)
+        regs = self._current.regs
+        if name is not None:
+            self.fire_kretprobe(_PREFIX + name, {"ax": ret, "di": regs})
+            if self.wants_tracepoint(f"syscalls:sys_exit_{name}"):
+                self._fire_format(f"syscalls:sys_exit_{name}", struct.pack("<i4xq", nr, _as_signed(ret)))
+        if self.wants_tracepoint("raw_syscalls:sys_exit"):
+            self._fire_format("raw_syscalls:sys_exit", struct.pack("<qq", nr, _as_signed(ret)))
+        self.fire_raw_tracepoint("sys_exit", (regs, ret))
+
+    def common_fields(self, name: str) -> bytes:
+        """The first eight bytes of a record of "category:event" fired now: its id, flags and the current pid."""
+        return struct.pack("<HBBi", self._formats[name].id & 0xFFFF, 0, 0, self._current.pid)
+
+    def _fire_format(self, name: str, fields: bytes) -> None:
+        self._fire(HookKind.TRACEPOINT, name, self.common_fields(name) + fields)
+
+    def _write_user_regs(self, nr: int, args: tuple[int, ...], ax: int) -> int:
+        """The caller's registers, as the kernel keeps them on its stack; their kernel address."""
+        di, si, dx, r10, r8, r9 = args
+        where = self._current.regs
+        if where:
+            self._memory.write(where, _pack_regs({
+                "di": di, "si": si, "dx": dx, "r10": r10, "r8": r8, "r9": r9, "orig_ax": nr, "ax": ax, "cs": _USER_CS,
+                "flags": _FLAGS}))
+        return where
+
+    def _regs(self, function: str, regs: Mapping[str, int]) -> bytes:
+        return _pack_regs({"ip": self.function_address(function), "cs": _KERNEL_CS, "flags": _FLAGS, **regs})
+
+    def _fire(self, kind: HookKind, name: str, context: bytes) -> None:
+        rows = self._hooks.programs(kind, name)
+        if not rows:
+            return
+        with self._lock:
+            for _, program in rows:
+                self.put_context(context)
+                program.run(self._context_address)
+                self.runs += 1
+
+    def put_context(self, content: bytes) -> None:
+        """Lays out what the next program gets; what an earlier, longer context left behind becomes zeros."""
+        size = len(content)
+        if size > len(self._context):
+            raise ValueError(f"a context of {size} bytes (at most {len(self._context)})")
+        stale = self._context_used - size
+        self._context[:size] = content
+        if stale > 0:
+            self._context[size : size + stale] = bytes(stale)
+        self._context_used = size
+
+    # ---- for SimProgram
+
+    def test_run(self, program: SimProgram, code: NativeProgram, data: bytes, ctx: bytes, repeat: int) -> TestRun:
+        if data:
+            raise NotSupportedError(
+                f"test run of {program.spec.name}: packet data ({len(data)} bytes) on a simulated kernel", "packet data")
+        if len(ctx) > _TEST_RUN_BYTES:
+            raise LoadError(f"test run of {program.spec.name}: a context of {len(ctx)} bytes", program.spec.name, _E2BIG)
+        with self._lock:
+            self.put_context(ctx)
+            start = time.perf_counter_ns()
+            for _ in range(max(repeat, 1)):
+                result = code.run(self._context_address)
+            spent = time.perf_counter_ns() - start
+            return TestRun(result & 0xFFFFFFFF, data, bytes(self._context[: len(ctx)]), spent // max(repeat, 1))
+
+    def forget(self, program: SimProgram) -> None:
+        self._programs.pop(program.fd, None)
+
+
+class SimProgram:
+    """A verified, compiled program. It lives until it is closed and detached everywhere."""
+
+    def __init__(self, spec: ProgramSpec, fd: int, code: NativeProgram, maps: list[SimMap], kernel: SimKernel) -> None:
+        self.spec = spec
+        self.fd = fd
+        self.kernel = kernel
+        self.run = code.run
+        self._code = code
+        self._maps = maps
+        self._users = 1
+        self._is_open = True
+        for one in maps:
+            one.retain()
+
+    def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun:
+        """Runs on ctx (at most 64 KiB; what is not given reads as zeros). duration_ns includes the call from Python."""
+        self.check_open("test run")
+        return self.kernel.test_run(self, self._code, data, ctx, repeat)
+
+    def check_open(self, doing: str) -> None:
+        if not self._is_open:
+            raise LoadError(f"{doing}: program {self.spec.name} is closed", self.spec.name, _EBADF)
+
+    def retain(self) -> None:
+        self._users += 1
+
+    def release(self) -> None:
+        self._users -= 1
+        if not self._users:
+            self._code.close()
+            for one in self._maps:
+                one.release()
+            self.kernel.forget(self)
+
+    def close(self) -> None:
+        with self.kernel.lock:
+            if self._is_open:
+                self._is_open = False
+                self.release()
+
+
+def _with_entries(spec: MapSpec, entries: int) -> MapSpec:
+    return MapSpec(spec.name, spec.type, spec.key_size, spec.value_size, entries, spec.flags, spec.key_type, spec.value_type,
+                   spec.event_type, spec.inner, spec.initial)
+
+
+def _pack_regs(regs: Mapping[str, int]) -> bytes:
+    unknown = set(regs) - set(_REGS)
+    if unknown:
+        raise ValueError(f"struct pt_regs has no register {', '.join(sorted(unknown))}")
+    return _REGS_BYTES.pack(*(regs.get(name, 0) & _MASK64 for name in _REGS))
+
+
+def _as_signed(value: int) -> int:
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def _trace_line(content: bytes) -> TraceLine:
+    time_ns, cpu, pid, comm = _TRACE_HEAD.unpack_from(content)
+    text = content[_TRACE_HEAD.size :].split(b"\0", 1)[0].decode(errors="replace")
+    name = comm.split(b"\0", 1)[0].decode(errors="replace")
+    return TraceLine(name, pid, cpu, "...11", time_ns, text.removesuffix("\n"))

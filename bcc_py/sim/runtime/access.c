@@ -1,0 +1,130 @@
+/* Reading memory that a program names by address: the simulated kernel's, the current task's, and the
+   native memory that programs are shown (map values, ring records, the context, the running program's
+   stack). Everything else is -EFAULT, and the destination is then zeroed, as Linux does.
+
+   Each region is contiguous in this process; a read must lie within one. */
+
+/* The native place of address and how many bytes follow it, or null. */
+static u8 *in_segments(struct segment *segments, u32 count, u64 address, u64 *room)
+{
+    u32 low = 0;
+    u32 high = count;
+    while (low < high) {
+        u32 middle = low + (high - low) / 2;
+        if (segments[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == count || address < segments[low].start)
+        return (u8 *)0;
+    *room = segments[low].end - address;
+    return segments[low].bytes + (address - segments[low].start);
+}
+
+static u8 *in_user(struct sim *sim, u64 address, u64 *room)
+{
+    return in_segments(sim->user, sim->user_count, address, room);
+}
+
+static u8 *in_kernel(struct sim *sim, u64 address, u64 *room)
+{
+    u8 here;
+    u64 offset = address - sim->kernel_start;
+    if (address >= sim->kernel_start) {
+        if (offset >= sim->kernel_size)
+            return (u8 *)0;
+        *room = sim->kernel_size - offset;
+        return sim->kernel_bytes + offset;
+    }
+    if (address > (u64)&here && address < sim->stack_top) {
+        *room = sim->stack_top - address;
+        return (u8 *)address;
+    }
+    return in_segments(sim->owned, sim->owned_count, address, room);
+}
+
+/* probe_read without a suffix takes either kind. */
+static u8 *in_any(struct sim *sim, u64 address, u64 *room)
+{
+    u8 *place = in_user(sim, address, room);
+    return place ? place : in_kernel(sim, address, room);
+}
+
+static s64 copy_in(u8 *to, u64 size, const u8 *from, u64 room)
+{
+    if (!size)
+        return 0;
+    if (!from || room < size) {
+        memset(to, 0, size);
+        return -EFAULT;
+    }
+    memmove(to, from, size);
+    return 0;
+}
+
+/* Copies up to and with the zero byte; always ends to with one. The length with it, or -EFAULT. */
+static s64 copy_string(u8 *to, u64 size, const u8 *from, u64 room)
+{
+    u64 i;
+    if (!size)
+        return 0;
+    for (i = 0; from && i < size && i < room; i++) {
+        to[i] = from[i];
+        if (!from[i])
+            return (s64)(i + 1);
+    }
+    if (from && i == size) {
+        to[size - 1] = 0;
+        return (s64)size;
+    }
+    memset(to, 0, size);
+    return -EFAULT;
+}
+
+s64 bpf_probe_read(struct sim *sim, u8 *to, u64 size, u64 address)
+{
+    u64 room = 0;
+    u8 *from = in_any(sim, address, &room);
+    return copy_in(to, (u32)size, from, room);
+}
+
+s64 bpf_probe_read_kernel(struct sim *sim, u8 *to, u64 size, u64 address)
+{
+    u64 room = 0;
+    u8 *from = in_kernel(sim, address, &room);
+    return copy_in(to, (u32)size, from, room);
+}
+
+s64 bpf_probe_read_user(struct sim *sim, u8 *to, u64 size, u64 address)
+{
+    u64 room = 0;
+    u8 *from = in_user(sim, address, &room);
+    return copy_in(to, (u32)size, from, room);
+}
+
+s64 bpf_copy_from_user(struct sim *sim, u8 *to, u64 size, u64 address)
+{
+    return bpf_probe_read_user(sim, to, size, address);
+}
+
+s64 bpf_probe_read_str(struct sim *sim, u8 *to, u64 size, u64 address)
+{
+    u64 room = 0;
+    u8 *from = in_any(sim, address, &room);
+    return copy_string(to, (u32)size, from, room);
+}
+
+s64 bpf_probe_read_kernel_str(struct sim *sim, u8 *to, u64 size, u64 address)
+{
+    u64 room = 0;
+    u8 *from = in_kernel(sim, address, &room);
+    return copy_string(to, (u32)size, from, room);
+}
+
+s64 bpf_probe_read_user_str(struct sim *sim, u8 *to, u64 size, u64 address)
+{
+    u64 room = 0;
+    u8 *from = in_user(sim, address, &room);
+    return copy_string(to, (u32)size, from, room);
+}

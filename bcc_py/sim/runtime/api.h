@@ -1,0 +1,18 @@
+/* The functions that Python calls. Errors are negative Linux errno values. Read with cffi, like state.h. */
+
+struct sim *sim_new(u32 cpus, u64 kernel_start, u8 *kernel_bytes, u64 seed);
+void sim_free(struct sim *sim);
+
+struct map *map_new(struct sim *sim, u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags, s32 *error);
+void map_free(struct sim *sim, struct map *map);
+s32 map_read(struct sim *sim, struct map *map, const u8 *key, u8 *value);
+s32 map_write(struct sim *sim, struct map *map, const u8 *key, const u8 *value, u64 flags);
+s32 map_remove(struct sim *sim, struct map *map, const u8 *key);
+s32 map_next(struct map *map, const u8 *key, u8 *next);
+
+s32 perf_open(struct map *map, u32 cpu, u64 size);
+void perf_close(struct map *map, u32 cpu);
+s32 perf_next(struct ring *ring, u64 end, u8 **record, u64 *size);
+void perf_advance(struct ring *ring, u64 size);
+s32 ringbuf_next(struct ring *ring, u64 end, u8 **record, u64 *size);
+void ringbuf_advance(struct ring *ring, u64 size);

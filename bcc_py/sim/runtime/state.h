@@ -1,0 +1,88 @@
+/* What the simulated kernel's C and its Python share: the structs, once. Python reads this text with
+   cffi, so it holds declarations only: no preprocessor, no function bodies.
+
+   Addresses. A kernel address (struct sim.kernel_start and up) and a user address are numbers of the
+   simulated machine; kernel_bytes and segment.bytes say where their memory is in this process. The
+   context, the stack, map values and ring records that a program works on are native pointers. */
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int s32;
+typedef long long s64;
+
+/* The memory behind addresses start <= a < end. */
+struct segment {
+    u64 start;
+    u64 end;
+    u8 *bytes;
+};
+
+/* A byte ring: perf event array (one for each CPU), ring buffer, or the trace pipe. head and tail only
+   grow; a byte's place is its position modulo size (a power of two). bytes has room for 2 * size, so a
+   record that begins below size is contiguous. */
+struct ring {
+    u64 size;
+    u64 head;
+    u64 tail;
+    u64 lost;         /* records that found no room, ever */
+    u64 lost_pending; /* of these, not yet told to the reader (perf) */
+    u8 *bytes;
+};
+
+/* One map. slots: the values (array), the nodes (hash) or the elements (queue, stack). In a hash, node
+   numbers count from 1 and 0 means none; first..last is the order of insertion. */
+struct map {
+    u32 type;
+    u32 key_size;
+    u32 value_size;
+    u32 max_entries;
+    u32 flags;
+    u32 cpus;      /* values in a slot: 1, or the number of CPUs of a per-CPU map */
+    u32 stride;    /* bytes of one value, rounded up to 8 */
+    u32 node_size; /* bytes of one slot */
+    u32 key_room;  /* bytes of a key in a node, rounded up to 8 */
+    u32 buckets;   /* a power of two */
+    u32 count;
+    u32 used; /* nodes ever taken */
+    u32 free; /* first free node */
+    u32 first;
+    u32 last;
+    u32 head;      /* queue: the oldest element */
+    u8 *slots;
+    u32 *heads;
+    u64 slot_bytes;
+    struct ring *rings; /* perf event array: max_entries of them; ring buffer: one */
+};
+
+/* One simulated kernel as its programs see it: the clock, the current task, the memory. */
+struct sim {
+    u64 time_ns;
+    u64 boot_offset_ns;
+    u32 cpu;
+    u32 cpus;
+    u32 pid;
+    u32 tgid;
+    u32 uid;
+    u32 gid;
+    u8 comm[16];
+    u64 task;
+    u64 cgroup_id;
+    u64 pid_ns_dev;
+    u64 pid_ns_ino;
+    u64 random;
+    u64 stack_top; /* the running program's frames are below this native address */
+    u64 kernel_start;
+    u64 kernel_size; /* bytes handed out from kernel_start on */
+    u8 *kernel_bytes;
+    struct segment *user; /* the current task's memory, ascending */
+    u32 user_count;
+    u32 owned_count;
+    u32 owned_room;
+    u32 maps; /* alive */
+    struct segment *owned; /* native memory a program may be shown, ascending */
+    struct ring trace;
+    u8 *context; /* context_size bytes: where a hook puts what the program gets */
+    u64 context_size;
+};

@@ -1,0 +1,123 @@
+"""Inert blueprints: what an object file says, before any kernel is asked. Frozen, comparable, no I/O.
+
+read_object (elf.py) makes an ObjectSpec; load (load.py) turns it into live handles on a Kernel."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from bcc_py.isa import Insn
+from cfront.uapi import AttachType, MapType, ProgType
+
+__all__ = ["FuncInfo", "Hook", "HookKind", "LineInfo", "MapSpec", "ObjectSpec", "ProgramSpec", "Reloc", "RelocKind"]
+
+
+class HookKind(enum.Enum):
+    """Kinds of places to attach. The value is the word used in messages."""
+
+    TRACEPOINT = "tracepoint"
+    RAW_TRACEPOINT = "raw tracepoint"
+    KPROBE = "kprobe"
+    KRETPROBE = "kretprobe"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A place to attach. name: "category:event" for a tracepoint, the event for a raw tracepoint, the
+    function for kprobes. offset: bytes into the function (kprobe only)."""
+
+    kind: HookKind
+    name: str
+    offset: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.name}" + (f"+{self.offset:#x}" if self.offset else "")
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """One map to create. Sizes in bytes; key_type and value_type: BTF type ids in the object's .BTF, 0
+    if it has none; event_type: the BTF id of what a perf or ring buffer carries (the pointee), 0 if unknown."""
+
+    name: str
+    type: MapType
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    key_type: int = 0
+    value_type: int = 0
+    event_type: int = 0
+    inner: MapSpec | None = None
+    initial: bytes = b""  # .data, .rodata: the one value
+
+
+class RelocKind(enum.Enum):
+    MAP = "map"  # 64-bit immediate load of a map's address
+    MAP_VALUE = "map value"  # the same, of an address inside the map's one value (.data, .rodata, .bss)
+    CALL = "call"  # call of a function in another section
+    FUNC = "func"  # 64-bit immediate load of a function's address (a callback)
+
+
+@dataclass(frozen=True, slots=True)
+class Reloc:
+    """slot: the instruction to patch; symbol: the map's or the function's name; addend: bytes into the
+    value for MAP_VALUE."""
+
+    slot: int
+    kind: RelocKind
+    symbol: str
+    addend: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LineInfo:
+    """From slot on, instructions come from this place. text: the C line."""
+
+    slot: int
+    file: str
+    line: int
+    col: int
+    text: str
+    # the BTF string offsets, for handing the record to the kernel again
+    file_off: int = 0
+    text_off: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FuncInfo:
+    """A function begins at slot. type_id: its BTF FUNC, 0 if unknown."""
+
+    slot: int
+    name: str
+    type_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSpec:
+    """One loadable function with everything it calls in the same object appended behind it, so calls
+    between them are resolved (src=PSEUDO_CALL, imm relative to the next slot) and only MAP and MAP_VALUE
+    relocations are open. functions[0] begins at slot 0."""
+
+    name: str
+    section: str
+    type: ProgType
+    insns: tuple[Insn, ...]
+    license: str = "GPL"
+    expected_attach_type: AttachType = AttachType.NONE
+    hook: Hook | None = None  # where its section or name asks to be attached
+    relocs: tuple[Reloc, ...] = ()
+    functions: tuple[FuncInfo, ...] = ()
+    lines: tuple[LineInfo, ...] = ()
+    btf: bytes = field(default=b"", repr=False)  # the object's .BTF, whole
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSpec:
+    """All that one ELF object holds. programs and maps in the order of the file, by name."""
+
+    programs: dict[str, ProgramSpec]
+    maps: dict[str, MapSpec]
+    license: str = ""
+    btf: bytes = field(default=b"", repr=False)

@@ -1,0 +1,193 @@
+"""What is true at one point of one path: registers and stack of each frame, and references not yet released.
+
+A State is changed in place while its path is followed; copy() is taken at branches and checkpoints, and
+Values in it are shared, since they never change. A stack slot is 8 bytes: a type for each byte ("r" of a
+spilled register, "m" something, "0" zero, "-" never written) and the spilled Value, which is in the
+lowest bytes. Slots nobody wrote are absent.
+
+subsumes(old, new) is the reason why exploration ends: if nothing bad can follow old, and every concrete
+state that new stands for is one that old stands for, nothing bad can follow new. Registers that are not
+read before they are written do not count (Shape.live).
+
+Source: kernel/bpf/verifier.c of Linux 6.18, states_equal, regsafe, stacksafe; written anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bcc_py.verifier.domain import ZERO, Pointer, Scalar, Value, covers
+from bcc_py.verifier.flow import SLOT_BIT
+
+__all__ = ["Frame", "Slot", "State", "subsumes"]
+
+Slot = tuple[str, Value | None]
+SPILLED = "rrrrrrrr"
+
+
+class Frame:
+    """One function's activation. regs: r0-r10; stack: slot number (0 is the one below r10) -> Slot;
+    call_slot: where the caller's call is, -1 in the main function; function: index in Shape.starts."""
+
+    __slots__ = ("call_slot", "function", "regs", "stack")
+
+    def __init__(self, regs: list[Value | None], stack: dict[int, Slot], call_slot: int, function: int) -> None:
+        self.regs = regs
+        self.stack = stack
+        self.call_slot = call_slot
+        self.function = function
+
+    def copy(self) -> Frame:
+        return Frame(self.regs.copy(), self.stack.copy(), self.call_slot, self.function)
+
+
+class State:
+    """frames: the main function first. refs: (reference, slot of the call that gave it), not yet released."""
+
+    __slots__ = ("frames", "refs")
+
+    def __init__(self, frames: list[Frame], refs: tuple[tuple[int, int], ...] = ()) -> None:
+        self.frames = frames
+        self.refs = refs
+
+    def copy(self) -> State:
+        return State([one.copy() for one in self.frames], self.refs)
+
+    def replace(self, change: Callable[[Value], Value | None]) -> None:
+        """Puts change(value) for each value in a register or spilled."""
+        for frame in self.frames:
+            regs = frame.regs
+            for index, value in enumerate(regs):
+                if value is not None:
+                    new = change(value)
+                    if new is not value:
+                        regs[index] = new
+            for number, (types, value) in list(frame.stack.items()):
+                if value is not None:
+                    new = change(value)
+                    if new is None:
+                        frame.stack[number] = (types.replace("r", "m"), None)
+                    elif new is not value:
+                        frame.stack[number] = (types, new)
+
+    def values(self) -> Iterator[Value]:
+        for frame in self.frames:
+            yield from (value for value in frame.regs if value is not None)
+            yield from (value for _, value in frame.stack.values() if value is not None)
+
+
+class _Ids:
+    """A one-to-one map between the ids of two states, built while they are compared."""
+
+    __slots__ = ("back", "lone", "there")
+
+    def __init__(self) -> None:
+        self.there: dict[int, int] = {}
+        self.back: dict[int, int] = {}
+        self.lone = 0
+
+    def match_scalar(self, old: int, new: int) -> bool:
+        """old: not 0. A new scalar without an id is linked to no other, so it gets an id nobody has."""
+        if not new:
+            self.lone -= 1
+            new = self.lone
+        return self.match(old, new)
+
+    def match(self, old: int, new: int) -> bool:
+        return self.there.setdefault(old, new) == new and self.back.setdefault(new, old) == old
+
+
+def subsumes(
+    old: State, new: State, live: int, weighed: int, after_call: Callable[[int], tuple[int, int]], is_exact: bool = False
+) -> bool:
+    """True when old stands for every concrete state that new stands for; with is_exact, for the very same ones.
+
+    live, weighed: what counts in the innermost frame (flow.py); after_call(call slot): the same for a caller.
+    Numbers that are not weighed are all alike, unless is_exact."""
+    if len(old.frames) != len(new.frames) or len(old.refs) != len(new.refs):
+        return False
+    ids = _Ids()
+    last = len(old.frames) - 1
+    for depth, (a, b) in enumerate(zip(old.frames, new.frames, strict=True)):
+        if a.call_slot != b.call_slot or a.function != b.function:
+            return False
+        bits, numbers = (live, weighed) if depth == last else after_call(new.frames[depth + 1].call_slot)
+        if is_exact:
+            numbers = -1
+        for number in range(10):
+            if bits >> number & 1:
+                left, right = a.regs[number], b.regs[number]
+                if not numbers >> number & 1 and isinstance(left, Scalar) and isinstance(right, Scalar):
+                    continue
+                if not _value(left, right, ids, is_exact):
+                    return False
+        if not _stack(a.stack, b.stack, ids, is_exact, numbers >> SLOT_BIT):
+            return False
+    return all(ids.match(x[0], y[0]) for x, y in zip(old.refs, new.refs, strict=True))
+
+
+def _value(old: Value | None, new: Value | None, ids: _Ids, is_exact: bool) -> bool:
+    if old is None:
+        return new is None or not is_exact
+    if isinstance(old, Scalar):
+        if not isinstance(new, Scalar):
+            return False
+        if old is new and not old.id:
+            return True
+        if not (old.same_set(new) if is_exact else covers(old, new)):
+            return False
+        # a link between two registers of old is knowledge: new must have it too
+        return not old.id or ids.match_scalar(old.id, new.id)
+    if not isinstance(new, Pointer):
+        return False
+    return _pointer(old, new, ids, is_exact)
+
+
+def _pointer(old: Pointer, new: Pointer, ids: _Ids, is_exact: bool) -> bool:
+    if (old.kind != new.kind or old.off != new.off or old.fd != new.fd or old.size != new.size
+            or old.frame != new.frame or old.map is not new.map or bool(old.ref) != bool(new.ref)):
+        return False
+    if (old.id or new.id) and not ids.match(old.id, new.id):
+        return False
+    if old.ref and not ids.match(old.ref, new.ref):
+        return False
+    if old.range > new.range or (is_exact and old.range != new.range):
+        return False
+    if old.var is None or new.var is None:
+        return old.var is new.var
+    return old.var.same_set(new.var) if is_exact else covers(old.var, new.var)
+
+
+def _stack(old: dict[int, Slot], new: dict[int, Slot], ids: _Ids, is_exact: bool, weighed: int) -> bool:
+    if is_exact and old.keys() != new.keys():
+        return False
+    for number, slot in old.items():
+        other = new.get(number)
+        if other is slot and (slot[1] is None or (isinstance(slot[1], Scalar) and not slot[1].id)):
+            continue
+        if other is None:
+            return False
+        if not weighed >> number & 1 and not isinstance(slot[1], Pointer) and not isinstance(other[1], Pointer):
+            # only whether a byte was written counts
+            if any(have == "-" != want for want, have in zip(slot[0], other[0], strict=True)):
+                return False
+        elif not _slot(slot, other, ids, is_exact):
+            return False
+    return True
+
+
+def _slot(old: Slot, new: Slot, ids: _Ids, is_exact: bool) -> bool:
+    if is_exact and old[0] != new[0]:
+        return False
+    if "r" in old[0] and (new[0].count("r") != old[0].count("r") or not _value(old[1], new[1], ids, is_exact)):
+        return False
+    for want, have in zip(old[0], new[0], strict=True):
+        if want == have or want == "-":
+            continue
+        if want == "r" or have == "-":
+            return False
+        if want == "m" and (have == "0" or isinstance(new[1], Scalar)):
+            continue
+        if want == "0" and have == "r" and new[1] is ZERO:
+            continue
+        return False
+    return True

@@ -1,0 +1,548 @@
+"""AST -> typed tree: declarations, statements, functions; every diagnostic that needs no provenance.
+
+Input: the AST of one text with its tokens (for places), and the kernel's types. Output: a Unit. The work is
+stacked in files, each a class above the one before: check_type (scopes, types), check_expr (expressions),
+check_init (initialisers), builtin (undeclared functions), dialect (BCC), and here statements and functions.
+A statement or declaration with an error is given up and the next one checked, up to MAX_DIAGNOSTICS.
+Refuses with CompileError holding all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pycparser import c_ast
+from pycparserext.ext_c_parser import Asm as AsmNode
+from pycparserext.ext_c_parser import FuncDeclExt, PreprocessorLine, RangeExpression
+
+from cfront.btf import TypeSource
+from cfront.check_type import Attributes, ExternFunction, Typedef, _declarator_attributes
+from cfront.ctype import VOID, Array, CType, Enum, Function, Integer, Record
+from cfront.dialect import DialectChecker, section_from_name
+from cfront.fold import wrap
+from cfront.preprocess import Token
+from cfront.source import Span
+from cfront.tree import (
+    Asm,
+    Block,
+    Break,
+    Case,
+    Continue,
+    Declare,
+    Expr,
+    ExprStmt,
+    FunctionDef,
+    GlobalVar,
+    Goto,
+    If,
+    Label,
+    LocalVar,
+    Loop,
+    Return,
+    Stmt,
+    Switch,
+    Unit,
+)
+
+__all__ = ["check"]
+
+MAX_BPF_ARGS = 5
+
+
+class _Switch:
+    """An open switch: what its cases have named so far."""
+
+    __slots__ = ("has_default", "ranges", "type")
+
+    def __init__(self, type: Integer) -> None:
+        self.type = type
+        self.ranges: list[tuple[int, int]] = []
+        self.has_default = False
+
+
+class Checker(DialectChecker):
+    """The whole checker."""
+
+    def __init__(
+        self, tokens: list[Token], sources: dict[str, str], filename: str, types: TypeSource | None, target: str
+    ) -> None:
+        super().__init__(tokens, sources, filename, types, target)
+        self.used: set[LocalVar] = set()
+        self.loops = 0
+        self.switches: list[_Switch] = []
+        self.labels: dict[str, Span] = {}
+        self.gotos: list[tuple[str, Span]] = []
+        self.unroll: int | None = None
+        self.calls: dict[FunctionDef, dict[FunctionDef, Span]] = {}
+        self.static_count = 0
+
+    # -- the text
+
+    def translation_unit(self, ast: c_ast.FileAST) -> Unit:
+        for node in ast.ext:
+            with self.recovering():
+                self.external(node)
+        self.check_bodies()
+        self.check_recursion()
+        if any(one.severity == "error" for one in self.diagnostics):
+            self.give_up()
+        return self.unit
+
+    def external(self, node: Any) -> None:
+        if isinstance(node, c_ast.FuncDef):
+            self.define_function(node)
+        elif isinstance(node, c_ast.Decl):
+            self.global_declaration(node)
+        elif isinstance(node, c_ast.Typedef):
+            self.declare_typedef(node)
+        elif isinstance(node, c_ast.StaticAssert):
+            self.static_assert(node)
+        elif isinstance(node, (AsmNode,)):
+            self.error("asm outside a function is not supported", node)
+        elif not isinstance(node, (c_ast.Pragma, PreprocessorLine)) and node is not None:
+            self.error("expected a declaration", node)
+
+    def declare_typedef(self, node: c_ast.Typedef) -> None:
+        attributes = self.attributes(_declarator_attributes(node.type))
+        type = self.type_of(node.type, attributes)
+        self.declare(node.name, Typedef(type), node)
+
+    # -- globals
+
+    def declared(self, node: c_ast.Decl) -> tuple[CType, Attributes]:
+        """The type and attributes of a declaration."""
+        functions = node.type if isinstance(node.type, FuncDeclExt) else None
+        attributes = self.attributes(node.funcspec, _declarator_attributes(node.type), getattr(functions, "attributes", None))
+        if node.name and isinstance(node.type, c_ast.TypeDecl) and "__auto_type" in getattr(node.type.type, "names", ()):
+            if node.init is None:
+                self.error("__auto_type needs an initialiser", node)
+            self.unevaluated += 1
+            try:
+                return self.value(node.init).type, attributes
+            finally:
+                self.unevaluated -= 1
+        return self.type_of(node.type, attributes), attributes
+
+    def global_declaration(self, node: c_ast.Decl) -> None:
+        type, attributes = self.declared(node)
+        if not node.name:
+            return
+        span = self.span(node)
+        if isinstance(type, Function):
+            self.declare_function(node, type, attributes)
+        elif attributes.table is not None:
+            self.declare(node.name, self.declare_table(node.name, type, attributes, span, node), node)
+        elif attributes.section == "license":
+            self.declare_license(node)
+        elif attributes.section == "version":
+            return
+        else:
+            self.declare_global(node, type, attributes, span)
+
+    def declare_license(self, node: c_ast.Decl) -> None:
+        init = node.init
+        if not isinstance(init, c_ast.Constant) or init.type != "string":
+            self.error("the license is a string literal", node)
+        self.unit.license = self.string_bytes(init).decode("utf-8", "replace")
+
+    def declare_global(self, node: c_ast.Decl, type: CType, attributes: Attributes, span: Span) -> None:
+        is_extern = "extern" in node.storage
+        known = self.scopes[0].get(node.name)
+        if isinstance(known, GlobalVar) and (known.is_extern or is_extern or node.init is None):
+            var = known
+            var.is_extern = var.is_extern and is_extern
+        else:
+            var = GlobalVar(node.name, type, span, "const" in node.quals, is_extern)
+            var.section = attributes.section
+            self.declare(node.name, var, node)
+            self.unit.globals.append(var)
+        if node.init is not None:
+            self.initialise_global(var, node.init)
+        if not var.type.is_complete and not is_extern:
+            self.error(f"'{node.name}' has incomplete type '{var.type}'", node)
+        if is_extern and self.target == "bpf":
+            self.error(f"extern variable '{node.name}' has no definition here", node, "define it in this text")
+
+    # -- functions
+
+    def declare_function(self, node: c_ast.Decl, type: Function, attributes: Attributes) -> FunctionDef | ExternFunction:
+        known = self.scopes[0].get(node.name)
+        if isinstance(known, (FunctionDef, ExternFunction)):
+            if len(known.type.params) != len(type.params):
+                self.error(f"'{node.name}' was declared with other parameters before", node)
+            return known
+        if self.target == "host" and "static" not in node.storage:
+            extern = ExternFunction(node.name, type)
+            self.scopes[0][node.name] = extern
+            return extern
+        function = self.new_function(node, type, attributes)
+        self.declare(node.name, function, node)
+        return function
+
+    def new_function(self, node: c_ast.Decl, type: Function, attributes: Attributes) -> FunctionDef:
+        is_static = "static" in node.storage or ("inline" in node.funcspec and "extern" not in node.storage)
+        function = FunctionDef(node.name, type, self.span(node), is_static)
+        function.is_noinline = attributes.is_noinline
+        function.section = attributes.section
+        return function
+
+    def define_function(self, node: c_ast.FuncDef) -> None:
+        decl = node.decl
+        type, attributes = self.declared(decl)
+        if not isinstance(type, Function):
+            self.error(f"'{decl.name}' is not a function", decl)
+        if node.param_decls:
+            self.error("parameters without types in parentheses are not supported", decl, "write (int a, ...)")
+        if type.is_variadic:
+            self.error(f"'{decl.name}' takes variable arguments, which is not supported in BPF", decl)
+        known = self.scopes[0].get(decl.name)
+        if isinstance(known, FunctionDef):
+            if known.body is not None:
+                self.error(f"redefinition of '{decl.name}'", decl)
+            function = known
+            function.type = type
+            function.is_noinline |= attributes.is_noinline
+        else:
+            function = self.new_function(decl, type, attributes)
+            if known is not None and not isinstance(known, ExternFunction):
+                self.error(f"redefinition of '{decl.name}'", decl)
+            self.scopes[0][decl.name] = function
+        self.unit.functions.append(function)
+        function.body = Block(function.span, ())
+        self.check_signature(function, decl)
+        self.function_body(function, decl, node.body)
+
+    def is_program(self, function: FunctionDef) -> bool:
+        return self.target == "bpf" and not function.is_static and not (function.is_noinline and not function.section)
+
+    def check_signature(self, function: FunctionDef, decl: c_ast.Decl) -> None:
+        if self.target == "host":
+            return
+        type = function.type
+        if self.is_program(function):
+            function.section = function.section or section_from_name(function.name)
+            if isinstance(type.result, Record):
+                self.error(f"program '{function.name}' returns '{type.result}'", decl, "return int")
+            return
+        for one in type.params:
+            if isinstance(one.type, Record) and function.is_noinline:
+                self.error(f"noinline function '{function.name}' takes '{one.type}' by value", decl, "pass its address")
+        if function.is_noinline and isinstance(type.result, Record):
+            self.error(f"noinline function '{function.name}' returns '{type.result}'", decl, "drop noinline")
+        if function.is_noinline and len(type.params) > MAX_BPF_ARGS:
+            self.error(
+                f"noinline function '{function.name}' takes {len(type.params)} arguments, BPF passes at most {MAX_BPF_ARGS}",
+                decl, "pass a pointer to a struct, or drop noinline",
+            )
+
+    def function_body(self, function: FunctionDef, decl: c_ast.Decl, body: c_ast.Compound) -> None:
+        self.function = function
+        self.used = set()
+        self.labels, self.gotos = {}, []
+        self.loops, self.switches, self.unroll = 0, [], None
+        try:
+            with self.scope():
+                self.declare_parameters(function, decl)
+                statements: list[Stmt] = []
+                with self.recovering(), self.scope():
+                    statements = self.block_items(body)
+                if self.is_program(function):
+                    statements = self.bind_parameters(function, self.used) + statements
+            for name, span in self.gotos:
+                if name not in self.labels:
+                    self.report(f"label '{name}' is not defined", span, self.did_you_mean(name, self.labels))
+            function.body = Block(self.span(body), tuple(statements))
+        finally:
+            self.function = None
+
+    def declare_parameters(self, function: FunctionDef, decl: c_ast.Decl) -> None:
+        nodes = decl.type.args.params if decl.type.args is not None else []
+        for at, one in enumerate(function.type.params):
+            node = nodes[at]
+            if not one.name:
+                what = "arguments to BPF program definition must be named" if self.is_program(function) else (
+                    f"parameter {at + 1} of '{function.name}' has no name")
+                self.error(what, node)
+            var = LocalVar(one.name, one.type, self.span(node), is_param=True)
+            if not one.type.is_complete:
+                self.error(f"parameter '{one.name}' has incomplete type '{one.type}'", node)
+            function.params.append(var)
+            self.declare(one.name, var, node)
+
+    def new_local(self, name: str, type: CType, span: Span) -> LocalVar:
+        var = LocalVar(name, type, span)
+        if self.function is not None and not self.unevaluated:
+            self.function.locals.append(var)
+        return var
+
+    def note_use(self, var: LocalVar | GlobalVar) -> None:
+        if isinstance(var, LocalVar) and var.is_param and not self.unevaluated:
+            self.used.add(var)
+
+    def note_call(self, function: FunctionDef, span: Span) -> None:
+        if self.function is not None and not self.unevaluated:
+            self.calls.setdefault(self.function, {}).setdefault(function, span)
+
+    def declared_functions(self) -> list[ExternFunction]:
+        """The functions that the text declares without a body."""
+        return [one for one in self.scopes[0].values() if isinstance(one, ExternFunction)]
+
+    def check_bodies(self) -> None:
+        for called in self.calls.values():
+            for function, span in called.items():
+                if function.body is None:
+                    self.report(f"function '{function.name}' is declared but has no body", span, "define it in this text")
+                    function.body = Block(span, ())
+
+    def check_recursion(self) -> None:
+        """BPF has no recursion: a cycle of calls is reported where it closes."""
+        if self.target == "host":
+            return
+        state: dict[FunctionDef, int] = {}
+        for root in list(self.calls):
+            stack: list[tuple[FunctionDef, list[FunctionDef]]] = [(root, list(self.calls.get(root, ())))]
+            if state.get(root):
+                continue
+            state[root] = 1
+            while stack:
+                function, rest = stack[-1]
+                if not rest:
+                    state[function] = 2
+                    stack.pop()
+                    continue
+                callee = rest.pop()
+                if state.get(callee) == 1:
+                    span = self.calls[function][callee]
+                    self.report(f"recursion: '{callee.name}' calls itself, which is not supported in BPF", span,
+                                "use a loop with a constant bound")
+                    return
+                if not state.get(callee):
+                    state[callee] = 1
+                    stack.append((callee, list(self.calls.get(callee, ()))))
+
+    # -- statements
+
+    def block_items(self, node: c_ast.Compound) -> list[Stmt]:
+        statements: list[Stmt] = []
+        for one in node.block_items or ():
+            with self.recovering():
+                statements += self.statements(one)
+        return statements
+
+    def compound_statements(self, node: c_ast.Compound) -> tuple[list[Stmt], Expr | None]:
+        items = list(node.block_items or ())
+        last = items[-1] if items and not isinstance(items[-1], _STATEMENTS) else None
+        statements: list[Stmt] = []
+        for one in items[:-1] if last is not None else items:
+            statements += self.statements(one)
+        return statements, None if last is None else self.expression(last)
+
+    def statements(self, node: Any) -> list[Stmt]:
+        if isinstance(node, c_ast.Pragma):
+            self.unroll = _unroll_count(node.string)
+            return []
+        if isinstance(node, c_ast.Decl):
+            return self.local_declaration(node)
+        if isinstance(node, c_ast.DeclList):
+            return [one for decl in node.decls for one in self.local_declaration(decl)]
+        if isinstance(node, c_ast.Typedef):
+            self.declare_typedef(node)
+            return []
+        if isinstance(node, c_ast.StaticAssert):
+            self.static_assert(node)
+            return []
+        return [self.statement(node)]
+
+    def body(self, node: Any) -> Stmt:
+        """A statement that is a scope of its own (of an if or a loop)."""
+        with self.scope():
+            found = self.statements(node)
+            return found[0] if len(found) == 1 else Block(self.span(node), tuple(found))
+
+    def statement(self, node: Any) -> Stmt:
+        method = _STATEMENT_METHODS.get(type(node))
+        if method is not None:
+            result: Stmt = getattr(self, method)(node)
+            return result
+        expr = self.expression(node)
+        return ExprStmt(self.span(node), expr if expr.type is VOID or isinstance(expr.type, Record) else self.rvalue(expr))
+
+    def compound(self, node: c_ast.Compound) -> Stmt:
+        with self.scope():
+            return Block(self.span(node), tuple(self.block_items(node)))
+
+    def empty(self, node: c_ast.EmptyStatement) -> Stmt:
+        return Block(self.span(node), ())
+
+    def local_declaration(self, node: c_ast.Decl) -> list[Stmt]:
+        type, attributes = self.declared(node)
+        if not node.name:
+            return []
+        if isinstance(type, Function):
+            self.declare_function(node, type, attributes)
+            return []
+        if attributes.table is not None:
+            self.error("a table cannot be declared in a function", node, "move it in front of the function")
+        if "static" in node.storage:
+            return self.static_local(node, type)
+        if "extern" in node.storage:
+            self.error("extern is not supported here", node)
+        span = self.span(node)
+        var = self.new_local(node.name, type, span)
+        if node.init is None and isinstance(type, Array) and type.count is None:
+            self.error(f"'{node.name}' has no size", node)
+        if type.is_complete is False and not isinstance(type, Array):
+            self.error(f"'{node.name}' has incomplete type '{type}'", node, "include or write the definition")
+        self.declare(node.name, var, node)
+        init = tuple(self.initialise_local(var, node.init)) if node.init is not None else ()
+        return [Declare(span, var, init)]
+
+    def static_local(self, node: c_ast.Decl, type: CType) -> list[Stmt]:
+        assert self.function is not None
+        self.static_count += 1
+        var = GlobalVar(f"{self.function.name}.{node.name}.{self.static_count}", type, self.span(node), "const" in node.quals)
+        self.declare(node.name, var, node)
+        if node.init is not None:
+            self.initialise_global(var, node.init)
+        self.unit.globals.append(var)
+        return []
+
+    def if_statement(self, node: c_ast.If) -> Stmt:
+        condition = self.condition(node.cond)
+        yes = self.body(node.iftrue) if node.iftrue is not None else Block(self.span(node), ())
+        return If(self.span(node), condition, yes, None if node.iffalse is None else self.body(node.iffalse))
+
+    def loop(self, node: Any) -> Stmt:
+        unroll, self.unroll = self.unroll, None
+        with self.scope():
+            init: tuple[Stmt, ...] = ()
+            step = None
+            if isinstance(node, c_ast.For):
+                if isinstance(node.init, c_ast.DeclList):
+                    init = tuple(self.statements(node.init))
+                elif node.init is not None:
+                    init = (self.statement(node.init),)
+                step = None if node.next is None else self.expression(node.next)
+            condition = None if node.cond is None else self.condition(node.cond)
+            self.loops += 1
+            try:
+                body = self.body(node.stmt)
+            finally:
+                self.loops -= 1
+        return Loop(self.span(node), init, condition, step, body, isinstance(node, c_ast.DoWhile), unroll)
+
+    def switch(self, node: c_ast.Switch) -> Stmt:
+        value = self.value(node.cond)
+        if not isinstance(value.type, (Integer, Enum)):
+            self.error(f"switch needs an integer, this is '{value.type}'", node)
+        value = self.integer(value, "switch")
+        assert isinstance(value.type, Integer)
+        self.switches.append(_Switch(value.type))
+        try:
+            body = self.body(node.stmt)
+        finally:
+            self.switches.pop()
+        return Switch(self.span(node), value, body)
+
+    def case(self, node: Any) -> Stmt:
+        if not self.switches:
+            self.error("case outside a switch", node)
+        here = self.switches[-1]
+        if isinstance(node.expr, RangeExpression):
+            low, high = self.constant(node.expr.first, "a case"), self.constant(node.expr.last, "a case")
+        else:
+            low = high = self.constant(node.expr, "a case")
+        low, high = wrap(low, here.type), wrap(high, here.type)
+        if low > high:
+            self.error("an empty case range", node)
+        if any(low <= b and a <= high for a, b in here.ranges):
+            self.error(f"duplicate case {low}", node)
+        here.ranges.append((low, high))
+        return Case(self.span(node), low, high, self.case_body(node))
+
+    def default(self, node: c_ast.Default) -> Stmt:
+        if not self.switches:
+            self.error("default outside a switch", node)
+        if self.switches[-1].has_default:
+            self.error("a second default", node)
+        self.switches[-1].has_default = True
+        return Case(self.span(node), None, None, self.case_body(node))
+
+    def case_body(self, node: Any) -> tuple[Stmt, ...]:
+        statements: list[Stmt] = []
+        for one in node.stmts or ():
+            with self.recovering():
+                statements += self.statements(one)
+        return tuple(statements)
+
+    def break_statement(self, node: c_ast.Break) -> Stmt:
+        if not self.loops and not self.switches:
+            self.error("break outside a loop or switch", node)
+        return Break(self.span(node))
+
+    def continue_statement(self, node: c_ast.Continue) -> Stmt:
+        if not self.loops:
+            self.error("continue outside a loop", node)
+        return Continue(self.span(node))
+
+    def goto(self, node: c_ast.Goto) -> Stmt:
+        self.gotos.append((node.name, self.span(node)))
+        return Goto(self.span(node), node.name)
+
+    def label(self, node: c_ast.Label) -> Stmt:
+        span = self.span(node)
+        if node.name in self.labels:
+            self.error(f"label '{node.name}' is defined twice", node)
+        self.labels[node.name] = span
+        statements = self.statements(node.stmt)
+        return Label(span, node.name, statements[0] if len(statements) == 1 else Block(span, tuple(statements)))
+
+    def return_statement(self, node: c_ast.Return) -> Stmt:
+        assert self.function is not None
+        span, result = self.span(node), self.function.type.result
+        if node.expr is None:
+            if result is not VOID:
+                self.error(f"'{self.function.name}' returns '{result}', this gives nothing", node)
+            return Return(span, None)
+        value = self.value(node.expr)
+        if result is VOID:
+            if value.type is VOID:
+                return Block(span, (ExprStmt(span, value), Return(span, None)))
+            self.error(f"'{self.function.name}' returns nothing, this gives '{value.type}'", node)
+        return Return(span, self.convert(value, result, "return value", self.span(node.expr)))
+
+    def asm(self, node: Any) -> Stmt:
+        template = node.template
+        text = ""
+        if template is not None:
+            texts = [one.value for one in getattr(template, "exprs", [template]) if isinstance(one, c_ast.Constant)]
+            text = "".join(texts).replace('"', "").strip()
+        if text:
+            self.error("assembly code is not supported", node, 'only the compiler barrier asm volatile("" ::: "memory") is')
+        return Asm(self.span(node))
+
+
+def _unroll_count(text: str) -> int | None:
+    words = text.replace("(", " ").replace(")", " ").split()
+    if not words or words[0] == "nounroll":
+        return 1
+    if len(words) > 1 and words[1].isdigit():
+        return int(words[1])
+    return 0
+
+
+_STATEMENT_METHODS: dict[type, str] = {
+    c_ast.Compound: "compound", c_ast.EmptyStatement: "empty", c_ast.If: "if_statement", c_ast.For: "loop",
+    c_ast.While: "loop", c_ast.DoWhile: "loop", c_ast.Switch: "switch", c_ast.Case: "case", c_ast.Default: "default",
+    c_ast.Break: "break_statement", c_ast.Continue: "continue_statement", c_ast.Goto: "goto", c_ast.Label: "label",
+    c_ast.Return: "return_statement", AsmNode: "asm",
+}
+_STATEMENTS = (*[one for one in _STATEMENT_METHODS if one is not c_ast.Compound], c_ast.Decl, c_ast.DeclList, c_ast.Typedef,
+               c_ast.Pragma)
+
+
+def check(
+    ast: c_ast.FileAST, *, tokens: list[Token], sources: dict[str, str], filename: str, types: TypeSource | None, target: str
+) -> tuple[Unit, Checker]:
+    """The typed tree of ast, and the checker that made it (it knows the text's declarations)."""
+    checker = Checker(tokens, sources, filename, types, target)
+    return checker.translation_unit(ast), checker

@@ -1,0 +1,721 @@
+"""Expressions: AST -> typed values and places, with C's conversions written out.
+
+expression(node) gives a place or a value; value(node) reads places, decays arrays and functions. convert()
+is implicit conversion as by assignment. Integer arithmetic happens in the promoted common type; comparisons
+give int; pointer arithmetic carries its scale. Calls go to dialect.py and builtin.py for what they know."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pycparser import c_ast
+from pycparserext.ext_c_parser import TypeList
+
+from cfront.check_type import Attributes, EnumConst, ExternFunction, Symbol, Table, TypeChecker, Typedef
+from cfront.ctype import (
+    BOOL,
+    CHAR,
+    INT,
+    LLONG,
+    LONG,
+    UINT,
+    ULLONG,
+    ULONG,
+    VOID,
+    Array,
+    CType,
+    Enum,
+    Function,
+    Integer,
+    Pointer,
+    Record,
+    arithmetic_type,
+    compatible,
+    is_scalar,
+    promote,
+    value_type,
+)
+from cfront.fold import fold, wrap
+from cfront.source import Span
+from cfront.tree import (
+    AddressOf,
+    Assign,
+    Binary,
+    CallExtern,
+    CallFunction,
+    Cast,
+    Comma,
+    Conditional,
+    Const,
+    CopyRecord,
+    Deref,
+    Expr,
+    FunctionAddress,
+    FunctionDef,
+    GlobalVar,
+    KernelRead,
+    Load,
+    LocalVar,
+    Logical,
+    MemberRef,
+    PointerAdd,
+    PointerDiff,
+    Stmt,
+    StmtExpr,
+    StringAddress,
+    Unary,
+    Update,
+    VarRef,
+)
+
+__all__ = ["ExprChecker", "bytes_of_string"]
+
+_ESCAPES = {"n": 10, "t": 9, "r": 13, "0": 0, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, "'": 39, '"': 34, "?": 63, "e": 27}
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|(.))", re.DOTALL)
+_INT_LITERAL = re.compile(r"(0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)([uUlL]*)")
+_COMPARISONS = frozenset({"<", ">", "<=", ">=", "==", "!="})
+MAX_BPF_ARGS = 5
+
+
+def bytes_of_string(spelling: str) -> bytes:
+    """The bytes of adjacent string literals as spelled, without a terminator. Raises ValueError on a bad escape."""
+    out = bytearray()
+    for part in re.findall(r'"((?:[^"\\]|\\.)*)"', spelling, re.DOTALL):
+        out += _unescape(part)
+    return bytes(out)
+
+
+def _unescape(text: str) -> bytes:
+    def replace(match: re.Match[bytes]) -> bytes:
+        hexadecimal, octal, letter = match.groups()
+        if hexadecimal is not None:
+            return bytes([int(hexadecimal, 16) & 255])
+        if octal is not None:
+            return bytes([int(octal, 8) & 255])
+        if letter.decode("latin-1") not in _ESCAPES:
+            raise ValueError(f"unknown escape sequence '\\{letter.decode('latin-1')}'")
+        return bytes([_ESCAPES[letter.decode("latin-1")]])
+
+    return _ESCAPE.sub(replace, text.encode())
+
+
+def is_place(expr: Expr) -> bool:
+    """Whether expr denotes storage; record values always do."""
+    return isinstance(expr, (VarRef, Deref, MemberRef)) or isinstance(expr.type, Record)
+
+
+class ExprChecker(TypeChecker):
+    """Expressions."""
+
+    # -- the parts above this one
+
+    def compound_statements(self, node: c_ast.Compound) -> tuple[list[Stmt], Expr | None]:
+        raise AssertionError("implemented by Checker")
+
+    def initialise_local(self, var: LocalVar, node: Any) -> list[Expr]:
+        raise AssertionError("implemented by InitChecker")
+
+    def dialect_call(self, node: c_ast.FuncCall) -> Expr | None:
+        raise AssertionError("implemented by DialectChecker")
+
+    def builtin_call(self, name: str, node: c_ast.FuncCall) -> Expr | None:
+        raise AssertionError("implemented by BuiltinChecker")
+
+    def new_local(self, name: str, type: CType, span: Span) -> LocalVar:
+        raise AssertionError("implemented by Checker")
+
+    # -- entry points
+
+    def expression(self, node: c_ast.Node) -> Expr:
+        method = _METHODS.get(type(node))
+        if method is None:
+            if isinstance(node, (c_ast.Struct, c_ast.Union, c_ast.IdentifierType)):
+                self.error("expected an expression, found a type", node)
+            self.error("this kind of expression is not supported", node)
+        result: Expr = getattr(self, method)(node)
+        return result
+
+    def value(self, node: c_ast.Node) -> Expr:
+        return self.rvalue(self.expression(node))
+
+    def rvalue(self, expr: Expr) -> Expr:
+        """What expr is worth: a place is read, an array or function becomes its address."""
+        if isinstance(expr.type, Function):
+            assert isinstance(expr, FunctionAddress)
+            return FunctionAddress(Pointer(expr.type), expr.span, expr.function)
+        if not is_place(expr) or isinstance(expr.type, Record):
+            return expr
+        if isinstance(expr.type, Array):
+            self.note_address(expr)
+            return AddressOf(Pointer(expr.type.element), expr.span, expr)
+        if expr.type is VOID:
+            self.error("a void value cannot be used", expr.span)
+        return Load(value_type(expr.type), expr.span, expr)
+
+    def scalar(self, node: c_ast.Node, what: str) -> Expr:
+        expr = self.value(node)
+        if not is_scalar(expr.type):
+            self.error(f"{what} has type '{expr.type}', which is not a scalar", node)
+        return expr
+
+    def condition(self, node: c_ast.Node) -> Expr:
+        return self.scalar(node, "the condition")
+
+    def integer(self, expr: Expr, op: str) -> Expr:
+        """expr promoted; an error if it is not an integer."""
+        if not isinstance(expr.type, (Integer, Enum)):
+            self.error(f"operand of '{op}' has type '{expr.type}', which is not an integer", expr.span)
+        bits = expr.place.bit_size if isinstance(expr, Load) and isinstance(expr.place, MemberRef) else None
+        base = expr.type.base if isinstance(expr.type, Enum) else expr.type
+        return self.cast(expr, promote(base, bits), expr.span)
+
+    # -- conversions
+
+    def cast(self, expr: Expr, type: CType, span: Span) -> Expr:
+        """expr as another scalar type; nothing is checked."""
+        if expr.type == type:
+            return expr
+        if isinstance(expr, Const) and is_scalar(type):
+            return Const(type, span, wrap(expr.value, type if not isinstance(type, Pointer) else ULONG))
+        return Cast(type, span, expr)
+
+    def convert(self, expr: Expr, type: CType, what: str, span: Span | None = None) -> Expr:
+        """expr converted as by assignment to an object of this type. what: for the message, e.g.
+        "argument 2 of 'f'"."""
+        span = span or expr.span
+        type = value_type(type) if not isinstance(type, (Array, Record)) else type
+        source = expr.type
+        if isinstance(type, Record) or isinstance(source, Record):
+            if not compatible(source, type):
+                self.error(f"{what} needs '{type}', not '{source}'", span)
+            return expr
+        if source is VOID:
+            self.error(f"{what} needs '{type}', but this gives no value", span)
+        if type is VOID or isinstance(type, Array):
+            self.error(f"{what} cannot have type '{type}'", span)
+        if isinstance(type, Pointer) and isinstance(source, Pointer):
+            if not (compatible(type, source) or VOID in (type.target, source.target)) and not self.is_null(expr):
+                self.report(f"{what}: '{source}' converted to incompatible '{type}'", span, severity="warning")
+        elif isinstance(type, Pointer) and not self.is_null(expr):
+            self.report(f"{what}: integer '{source}' made '{type}' without a cast", span, severity="warning")
+        elif isinstance(source, Pointer) and not isinstance(type, Pointer) and type is not BOOL:
+            self.report(f"{what}: pointer '{source}' made '{type}' without a cast", span, severity="warning")
+        return self.cast(expr, type, span)
+
+    @staticmethod
+    def is_null(expr: Expr) -> bool:
+        while isinstance(expr, Cast):
+            expr = expr.operand
+        return isinstance(expr, Const) and expr.value == 0
+
+    def to_u64(self, expr: Expr) -> Expr:
+        """An integer or pointer as a helper's register takes it: integers sign- or zero-extended by their type."""
+        if isinstance(expr.type, Pointer):
+            return expr
+        if isinstance(expr.type, Record) or not is_scalar(expr.type):
+            self.error(f"a helper's argument cannot be '{expr.type}'", expr.span, "pass its address")
+        wide: CType = LLONG if isinstance(expr.type, Integer) and expr.type.is_signed else ULLONG
+        return self.cast(self.cast(expr, wide, expr.span), ULLONG, expr.span)
+
+    # -- primaries
+
+    def constant_node(self, node: c_ast.Constant) -> Expr:
+        span = self.span(node)
+        if node.type == "string":
+            return StringAddress(Pointer(CHAR), span, self.string_bytes(node) + b"\0")
+        if node.type == "char":
+            return Const(INT, span, self.char_value(node))
+        if "int" not in node.type:
+            self.error("floating point is not supported in BPF", node, "use integers, scaled (e.g. by 1000)")
+        match = _INT_LITERAL.fullmatch(node.value)
+        if match is None:
+            self.error(f"invalid number {node.value!r}", node)
+        digits, suffix = match.group(1), match.group(2).lower()
+        octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit()
+        value = int(digits, 8 if octal else 0)
+        type = _literal_type(value, suffix, is_decimal=digits.isdigit() and not octal)
+        if type is None:
+            self.error(f"integer {digits} does not fit 64 bits", node)
+        return Const(type, span, value)
+
+    def string_bytes(self, node: c_ast.Constant) -> bytes:
+        try:
+            return bytes_of_string(node.value)
+        except ValueError as error:
+            self.error(str(error), node)
+
+    def char_value(self, node: c_ast.Constant) -> int:
+        try:
+            content = _unescape(node.value[1:-1])
+        except ValueError as error:
+            self.error(str(error), node)
+        if len(content) != 1:
+            self.error("a character constant holds one character", node)
+        return wrap(content[0], CHAR)
+
+    def name(self, node: c_ast.ID) -> Expr:
+        span = self.span(node)
+        symbol = self.lookup(node.name)
+        if symbol is None:
+            return self.unknown_name(node, span)
+        return self.symbol_value(node, symbol, span)
+
+    def symbol_value(self, node: c_ast.ID, symbol: Symbol, span: Span) -> Expr:
+        if isinstance(symbol, (LocalVar, GlobalVar)):
+            self.note_use(symbol)
+            return VarRef(symbol.type, span, symbol)
+        if isinstance(symbol, EnumConst):
+            return Const(symbol.type, span, symbol.value)
+        if isinstance(symbol, FunctionDef):
+            return FunctionAddress(symbol.type, span, symbol)
+        if isinstance(symbol, Table):
+            if not self.unevaluated:
+                self.error(f"table '{node.name}' used as a value", node, f"call a method, e.g. {node.name}.lookup(&key)")
+            return VarRef(symbol.record, span, GlobalVar(node.name, symbol.record, span))
+        if isinstance(symbol, Typedef):
+            self.error(f"'{node.name}' is a type, an expression is needed", node)
+        self.error(f"'{node.name}' can only be called", node)
+
+    def note_use(self, var: LocalVar | GlobalVar) -> None:
+        """A hook for the checker above: var is named in an expression."""
+
+    def unknown_name(self, node: c_ast.ID, span: Span) -> Expr:
+        if self.types is not None:
+            value = self.types.enumerator(node.name)
+            if value is not None:
+                return Const(INT if -(1 << 31) <= value < 1 << 31 else LONG, span, value)
+        known = [name for scope in self.scopes for name in scope]
+        hint = self.did_you_mean(node.name, known) or "declare it before its use, or #define it"
+        self.error(f"use of undeclared name '{node.name}'", node, hint)
+
+    def note_address(self, place: Expr) -> None:
+        while isinstance(place, MemberRef):
+            place = place.base
+        if isinstance(place, VarRef) and isinstance(place.var, LocalVar):
+            place.var.is_address_taken = True
+
+    # -- members and subscripts
+
+    def member(self, node: c_ast.StructRef) -> Expr:
+        name = node.field.name
+        if node.type == "->":
+            pointer = self.value(node.name)
+            if not isinstance(pointer.type, Pointer):
+                hint = "write '.'" if isinstance(pointer.type, Record) else ""
+                self.error(f"'->{name}' needs a pointer, this is '{pointer.type}'", node.field, hint)
+            base: Expr = Deref(pointer.type.target, pointer.span, pointer)
+        else:
+            base = self.expression(node.name)
+            if isinstance(base.type, Pointer):
+                self.error(f"'.{name}' needs a struct, this is '{base.type}'", node.field, "write '->'")
+        record = base.type
+        if not isinstance(record, Record):
+            self.error(f"'{record}' has no members", node.field)
+        return self.member_of(base, record, name, node.field)
+
+    def member_of(self, base: Expr, record: Record, name: str, node: c_ast.Node) -> Expr:
+        found = record.member(name)
+        if found is None:
+            if not record.is_complete:
+                self.error(f"'{record}' is not defined", node, "include or write its definition; the kernel's types have none")
+            hint = self.did_you_mean(name, record.member_names())
+            self.error(f"no member named '{name}' in '{record}'", node, hint)
+        return MemberRef(found.type, self.span(node), base, found.offset, found.bit_offset, found.bit_size)
+
+    def subscript(self, node: c_ast.ArrayRef) -> Expr:
+        left, right = self.value(node.name), self.value(node.subscript)
+        if isinstance(right.type, Pointer):
+            left, right = right, left
+        if not isinstance(left.type, Pointer):
+            self.error(f"'{left.type}' cannot be subscripted", node)
+        element = left.type.target
+        return Deref(element, self.span(node), self.pointer_add(left, right, "+", self.span(node)))
+
+    def pointer_add(self, pointer: Expr, index: Expr, op: str, span: Span) -> Expr:
+        assert isinstance(pointer.type, Pointer)
+        scale = self.pointer_scale(pointer, span)
+        index = self.integer(index, op)
+        assert isinstance(index.type, Integer)
+        index = self.cast(index, LONG if index.type.is_signed else ULONG, span)
+        if op == "-":
+            index = Unary(LONG, span, "-", self.cast(index, LONG, span))
+            value = fold(index)
+            index = index if value is None else Const(LONG, span, value)
+        if isinstance(index, Const) and index.value == 0:
+            return pointer
+        return PointerAdd(pointer.type, span, pointer, index, scale)
+
+    def pointer_scale(self, pointer: Expr, span: Span) -> int:
+        assert isinstance(pointer.type, Pointer)
+        target = pointer.type.target
+        if target is VOID or isinstance(target, Function):
+            return 1
+        if not target.is_complete:
+            self.error(f"arithmetic on '{pointer.type}', whose target is not defined", span)
+        return target.size
+
+    # -- operators
+
+    def unary(self, node: c_ast.UnaryOp) -> Expr:
+        op, span = node.op, self.span(node)
+        if op in ("sizeof", "_Alignof", "__alignof__", "__alignof"):
+            return self.size_of(node)
+        if op == "&":
+            return self.address_of(node, span)
+        if op == "*":
+            pointer = self.value(node.expr)
+            if not isinstance(pointer.type, Pointer):
+                self.error(f"'*' needs a pointer, this is '{pointer.type}'", node)
+            if isinstance(pointer.type.target, Function):
+                assert isinstance(pointer, FunctionAddress)
+                return FunctionAddress(pointer.type.target, span, pointer.function)
+            return Deref(pointer.type.target, span, pointer)
+        if op in ("++", "--", "p++", "p--"):
+            return self.step(node, span)
+        if op == "!":
+            return Unary(INT, span, "!", self.scalar(node.expr, "operand of '!'"))
+        operand = self.integer(self.value(node.expr), op)
+        if op == "+":
+            return operand
+        return self.folded(Unary(operand.type, span, op, operand))
+
+    @staticmethod
+    def folded(expr: Expr) -> Expr:
+        """expr, or the constant it is."""
+        value = fold(expr)
+        return expr if value is None else Const(expr.type, expr.span, value)
+
+    def size_of(self, node: c_ast.UnaryOp) -> Expr:
+        span = self.span(node)
+        if isinstance(node.expr, c_ast.Typename):
+            type = self.type_of(node.expr)
+        elif isinstance(node.expr, c_ast.Constant) and node.expr.type == "string":
+            return Const(ULONG, span, len(self.string_bytes(node.expr)) + 1)
+        else:
+            self.unevaluated += 1
+            try:
+                type = self.expression(node.expr).type
+            finally:
+                self.unevaluated -= 1
+        if node.op != "sizeof":
+            return Const(ULONG, span, type.align)
+        if type is VOID or isinstance(type, Function):
+            return Const(ULONG, span, 1)
+        if not type.is_complete:
+            self.error(f"size of incomplete type '{type}'", node)
+        return Const(ULONG, span, type.size)
+
+    def address_of(self, node: c_ast.UnaryOp, span: Span) -> Expr:
+        place = self.expression(node.expr)
+        if isinstance(place, FunctionAddress):
+            return FunctionAddress(Pointer(place.type), span, place.function)
+        if not is_place(place) or isinstance(place, (CallFunction, KernelRead)):
+            self.error("'&' needs something in memory", node, "store the value in a variable first")
+        if isinstance(place, MemberRef) and place.bit_size is not None:
+            self.error("a bit-field has no address", node, "copy it to a variable first")
+        self.note_address(place)
+        if isinstance(place, Deref):
+            return self.cast(place.pointer, Pointer(place.type), span)
+        return AddressOf(Pointer(place.type), span, place)
+
+    def step(self, node: c_ast.UnaryOp, span: Span) -> Expr:
+        place = self.modifiable(node.expr)
+        op = node.op[-1]
+        if isinstance(place.type, Pointer):
+            scale = self.pointer_scale(place_pointer(place), span)
+            one: Expr = Const(LONG, span, 1 if op == "+" else -1)
+            return Update(place.type, span, place, "+", one, place.type, scale, node.op[0] == "p")
+        if not isinstance(place.type, (Integer, Enum)):
+            self.error(f"'{node.op[-2:]}' on '{place.type}'", node)
+        type = value_type(place.type)
+        assert isinstance(type, Integer)
+        compute = promote(type)
+        return Update(type, span, place, op, Const(compute, span, 1), compute, 0, node.op[0] == "p")
+
+    def modifiable(self, node: c_ast.Node) -> Expr:
+        place = self.expression(node)
+        if not is_place(place) or isinstance(place, (CallFunction, StmtExpr)):
+            self.error("this cannot be assigned to", node)
+        if isinstance(place.type, Array):
+            self.error(f"array type '{place.type}' cannot be assigned to", node, "use __builtin_memcpy")
+        if isinstance(place, VarRef) and isinstance(place.var, GlobalVar) and place.var.is_const:
+            self.error(f"'{place.var.name}' is const", node)
+        return place
+
+    def binary(self, node: c_ast.BinaryOp) -> Expr:
+        # a chain of left-associative operators is as deep as it is long: walked, not recursed into
+        chain = []
+        while isinstance(node, c_ast.BinaryOp):
+            chain.append(node)
+            node = node.left
+        left = self.value(node)
+        for one in reversed(chain):
+            left = self.binary_values(one.op, left, self.value(one.right), self.span(one))
+        return left
+
+    def binary_values(self, op: str, left: Expr, right: Expr, span: Span) -> Expr:
+        if op in ("&&", "||"):
+            for one in (left, right):
+                if not is_scalar(one.type):
+                    self.error(f"operand of '{op}' has type '{one.type}', which is not a scalar", one.span)
+            return Logical(INT, span, op, left, right)
+        if isinstance(left.type, Pointer) or isinstance(right.type, Pointer):
+            return self.pointer_binary(op, left, right, span)
+        left, right = self.integer(left, op), self.integer(right, op)
+        assert isinstance(left.type, Integer) and isinstance(right.type, Integer)
+        if op in ("<<", ">>"):
+            return self.folded(Binary(left.type, span, op, left, right))
+        common = arithmetic_type(left.type, right.type)
+        left, right = self.cast(left, common, left.span), self.cast(right, common, right.span)
+        if op in ("/", "%") and isinstance(right, Const) and right.value == 0:
+            self.error("division by zero", span)
+        if common.size == 16 and op in ("*", "/", "%"):
+            self.error(f"'{op}' on 128-bit integers is not supported in BPF", span, "use 64-bit arithmetic")
+        return self.folded(Binary(INT if op in _COMPARISONS else common, span, op, left, right))
+
+    def pointer_binary(self, op: str, left: Expr, right: Expr, span: Span) -> Expr:
+        if op == "+" and isinstance(left.type, Pointer) != isinstance(right.type, Pointer):
+            pointer, index = (left, right) if isinstance(left.type, Pointer) else (right, left)
+            return self.pointer_add(pointer, index, op, span)
+        if op == "-" and isinstance(left.type, Pointer):
+            if not isinstance(right.type, Pointer):
+                return self.pointer_add(left, right, op, span)
+            scale = self.pointer_scale(left, span)
+            if scale == 0:
+                self.error(f"difference of '{left.type}', whose target has no size", span)
+            return PointerDiff(LONG, span, left, right, scale)
+        if op in _COMPARISONS:
+            return self.folded(
+                Binary(INT, span, op, self.cast(left, ULONG, span), self.cast(right, ULONG, span))
+            )
+        self.error(f"'{op}' on '{left.type}' and '{right.type}'", span)
+
+    def assignment(self, node: c_ast.Assignment) -> Expr:
+        span = self.span(node)
+        special = self.dialect_assignment(node)
+        if special is not None:
+            return special
+        place = self.modifiable(node.lvalue)
+        if node.op == "=":
+            value = self.convert(self.value(node.rvalue), place.type, "assignment", span)
+            if isinstance(place.type, Record):
+                return CopyRecord(place.type, span, place, value)
+            return Assign(value_type(place.type), span, place, value)
+        op = node.op[:-1]
+        value = self.value(node.rvalue)
+        if isinstance(place.type, Pointer) and op in ("+", "-"):
+            added = self.pointer_add(place_pointer(place), value, op, span)
+            index = added.index if isinstance(added, PointerAdd) else Const(LONG, span, 0)
+            scale = added.scale if isinstance(added, PointerAdd) else 1
+            return Update(place.type, span, place, "+", index, place.type, scale)
+        if not isinstance(place.type, (Integer, Enum)):
+            self.error(f"'{node.op}' on '{place.type}'", node)
+        type = value_type(place.type)
+        assert isinstance(type, Integer)
+        value = self.integer(value, node.op)
+        assert isinstance(value.type, Integer)
+        compute = promote(type) if op in ("<<", ">>") else arithmetic_type(promote(type), value.type)
+        if op not in ("<<", ">>"):
+            value = self.cast(value, compute, span)
+            if op in ("/", "%") and isinstance(value, Const) and value.value == 0:
+                self.error("division by zero", span)
+        return Update(type, span, place, op, value, compute)
+
+    def dialect_assignment(self, node: c_ast.Assignment) -> Expr | None:
+        """A hook for BCC's packet headers."""
+        return None
+
+    def conditional(self, node: c_ast.TernaryOp) -> Expr:
+        span = self.span(node)
+        condition = self.condition(node.cond)
+        if node.iftrue is None:
+            yes, no = condition, self.value(node.iffalse)
+        else:
+            yes, no = self.value(node.iftrue), self.value(node.iffalse)
+        type = self.common(yes, no, span)
+        if type is VOID:
+            yes, no = self.cast(yes, VOID, span), self.cast(no, VOID, span)
+        elif not isinstance(type, Record):
+            yes, no = self.cast(yes, type, yes.span), self.cast(no, type, no.span)
+        if node.iftrue is None:
+            if yes is not condition:
+                condition = yes
+            return Conditional(type, span, condition, None, no)
+        return Conditional(type, span, condition, yes, no)
+
+    def common(self, yes: Expr, no: Expr, span: Span) -> CType:
+        one, two = value_type(yes.type), value_type(no.type)
+        if isinstance(one, Integer) and isinstance(two, Integer):
+            return arithmetic_type(promote(one), promote(two))
+        if one is VOID or two is VOID:
+            return VOID
+        if isinstance(one, Pointer) and isinstance(two, Pointer):
+            if self.is_null(yes):
+                return two
+            return one if one.target is not VOID or self.is_null(no) else two
+        if isinstance(one, Pointer) or isinstance(two, Pointer):
+            return one if isinstance(one, Pointer) else two
+        if compatible(one, two):
+            return one
+        self.error(f"the two sides of '?:' have types '{one}' and '{two}'", span)
+
+    def cast_node(self, node: c_ast.Cast) -> Expr:
+        span = self.span(node)
+        type = self.type_of(node.to_type)
+        expr = self.value(node.expr)
+        if type is VOID:
+            return Cast(VOID, span, expr)
+        if isinstance(type, Record):
+            if compatible(type, expr.type):
+                return expr
+            self.error(f"cannot cast '{expr.type}' to '{type}'", node)
+        if isinstance(type, Array) or not is_scalar(type) or not is_scalar(expr.type):
+            self.error(f"cannot cast '{expr.type}' to '{type}'", node)
+        return self.cast(expr, value_type(type), span)
+
+    def comma(self, node: c_ast.ExprList) -> Expr:
+        exprs = [self.expression(one) for one in node.exprs]
+        result = self.rvalue(exprs[-1])
+        for one in reversed(exprs[:-1]):
+            result = Comma(result.type, result.span, self.rvalue(one), result)
+        return result
+
+    def statement_expression(self, node: c_ast.Compound) -> Expr:
+        with self.scope():
+            body, result = self.compound_statements(node)
+        if result is not None:
+            result = self.rvalue(result) if result.type is not VOID else result
+        return StmtExpr(VOID if result is None else result.type, self.span(node), tuple(body), result)
+
+    def compound_literal(self, node: c_ast.CompoundLiteral) -> Expr:
+        span = self.span(node.type)
+        var = self.new_local("", self.type_of(node.type), span)
+        var.is_address_taken = True
+        # a literal is storage: it denotes its variable, behind its initialisers
+        address: Expr = AddressOf(Pointer(var.type), span, VarRef(var.type, span, var))
+        for one in reversed(self.initialise_local(var, node.init)):
+            address = Comma(address.type, span, one, address)
+        return Deref(var.type, span, address)
+
+    def generic(self, node: c_ast.GenericSelection) -> Expr:
+        self.unevaluated += 1
+        try:
+            type = self.value(node.expr).type
+        finally:
+            self.unevaluated -= 1
+        default = None
+        for one in node.associations:
+            if one.type is None:
+                default = one.expr
+            elif self.type_of(one.type) == type:
+                return self.expression(one.expr)
+        if default is None:
+            self.error(f"_Generic has no association for '{type}'", node)
+        return self.expression(default)
+
+    # -- calls
+
+    def call(self, node: c_ast.FuncCall) -> Expr:
+        special = self.dialect_call(node)
+        if special is not None:
+            return special
+        if isinstance(node.name, c_ast.ID):
+            symbol = self.lookup(node.name.name)
+            if isinstance(symbol, FunctionDef):
+                return self.call_function(node, symbol)
+            if isinstance(symbol, ExternFunction):
+                return self.call_extern(node, symbol)
+            if symbol is None:
+                found = self.builtin_call(node.name.name, node)
+                if found is not None:
+                    return found
+                self.unknown_function(node)
+        callee = self.rvalue(self.expression(node.name))
+        if isinstance(callee, FunctionAddress):
+            return self.call_function(node, callee.function)
+        if isinstance(callee.type, Pointer) and isinstance(callee.type.target, Function):
+            self.error("calls through function pointers are not supported in BPF", node, "use a switch over direct calls")
+        self.error(f"'{callee.type}' cannot be called", node)
+
+    def unknown_function(self, node: c_ast.FuncCall) -> None:
+        name = node.name.name
+        known = [one for scope in self.scopes for one, symbol in scope.items() if isinstance(symbol, FunctionDef)]
+        hint = self.did_you_mean(name, [*known, *self.known_functions()])
+        self.error(f"call of undeclared function '{name}'", node, hint or "define it as a static inline function")
+
+    def known_functions(self) -> list[str]:
+        return []
+
+    @staticmethod
+    def args_of(node: c_ast.FuncCall) -> list[c_ast.Node]:
+        if node.args is None:
+            return []
+        return list(node.args.types) if isinstance(node.args, TypeList) else list(node.args.exprs)
+
+    def arguments(self, node: c_ast.FuncCall, name: str, type: Function) -> tuple[Expr, ...]:
+        nodes = self.args_of(node)
+        if len(nodes) < len(type.params) or (len(nodes) > len(type.params) and not type.is_variadic):
+            self.error(f"'{name}' takes {len(type.params)} arguments, {len(nodes)} given", node)
+        values = [self.value(one) for one in nodes]
+        for at, param in enumerate(type.params):
+            values[at] = self.convert(values[at], param.type, f"argument {at + 1} of '{name}'")
+        for at in range(len(type.params), len(values)):
+            if isinstance(values[at].type, (Integer, Enum)):
+                values[at] = self.integer(values[at], "argument")
+        return tuple(values)
+
+    def call_function(self, node: c_ast.FuncCall, function: FunctionDef) -> Expr:
+        if self.target == "bpf" and not function.is_static and not function.is_noinline:
+            self.error(f"cannot call non-static function '{function.name}'", node, "make it static inline")
+        args = self.arguments(node, function.name, function.type)
+        if function.is_noinline and len(args) > MAX_BPF_ARGS and self.target == "bpf":
+            self.error(
+                f"noinline function '{function.name}' takes {len(args)} arguments, BPF passes at most {MAX_BPF_ARGS}", node,
+                "pass a pointer to a struct, or drop noinline",
+            )
+        self.note_call(function, self.span(node))
+        return CallFunction(function.type.result, self.span(node), function, args)
+
+    def note_call(self, function: FunctionDef, span: Span) -> None:
+        """A hook for the checker above: the function being checked calls function."""
+
+    def call_extern(self, node: c_ast.FuncCall, symbol: ExternFunction) -> Expr:
+        if self.target == "bpf":
+            self.error(f"function '{symbol.name}' is declared but has no body", node, "define it as a static inline function")
+        args = self.arguments(node, symbol.name, symbol.type)
+        return CallExtern(symbol.type.result, self.span(node), symbol.name, symbol.type, args)
+
+    def declaration_attributes(self, node: Any) -> Attributes:
+        return self.attributes(getattr(node, "funcspec", None))
+
+
+def place_pointer(place: Expr) -> Expr:
+    """The pointer stored in place, as a value."""
+    return Load(place.type, place.span, place)
+
+
+def _literal_type(value: int, suffix: str, is_decimal: bool) -> Integer | None:
+    """The type of an integer constant (C11 6.4.4.1); None if none holds it."""
+    signed = [INT, LONG, LLONG]
+    unsigned = [UINT, ULONG, ULLONG]
+    start = 2 if "ll" in suffix else 1 if "l" in suffix else 0
+    if "u" in suffix:
+        candidates = unsigned[start:]
+    elif is_decimal:
+        candidates = [*signed[start:], ULLONG]
+    else:
+        candidates = [one for pair in zip(signed[start:], unsigned[start:], strict=True) for one in pair]
+    for one in candidates:
+        bits = one.size * 8 - one.is_signed
+        if value < 1 << bits:
+            return one
+    return None
+
+
+_METHODS: dict[type, str] = {
+    c_ast.Constant: "constant_node", c_ast.ID: "name", c_ast.StructRef: "member", c_ast.ArrayRef: "subscript",
+    c_ast.UnaryOp: "unary", c_ast.BinaryOp: "binary", c_ast.Assignment: "assignment", c_ast.TernaryOp: "conditional",
+    c_ast.Cast: "cast_node", c_ast.ExprList: "comma", c_ast.Compound: "statement_expression",
+    c_ast.CompoundLiteral: "compound_literal", c_ast.GenericSelection: "generic", c_ast.FuncCall: "call",
+}

@@ -1,0 +1,299 @@
+"""Initialisers: which bytes of an object each item of a brace list initialises (C11 6.7.9).
+
+leaves() walks a type and its initialiser together, brace elision and designators included, and gives one
+Leaf for each scalar, string or record that is set. Locals become assignments behind a Zero; globals become
+bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pycparser import c_ast
+from pycparserext.ext_c_parser import RangeExpression
+
+from cfront.check_expr import ExprChecker
+from cfront.ctype import CHAR, Array, CType, Enum, Function, Integer, Pointer, Record, compatible, value_type
+from cfront.fold import fold
+from cfront.tree import (
+    AddressOf,
+    Assign,
+    Cast,
+    CopyRecord,
+    Deref,
+    Expr,
+    FunctionAddress,
+    GlobalVar,
+    LocalVar,
+    MemberRef,
+    PointerAdd,
+    StringAddress,
+    VarRef,
+    Zero,
+)
+
+__all__ = ["InitChecker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One initialised part, offset bytes into the object. node: its expression."""
+
+    offset: int
+    type: CType
+    node: Any
+    bit_offset: int = 0
+    bit_size: int | None = None
+
+
+def _is_string(node: Any) -> bool:
+    return isinstance(node, c_ast.Constant) and node.type == "string"
+
+
+def _is_char_array(type: CType) -> bool:
+    return isinstance(type, Array) and isinstance(type.element, Integer) and type.element.size == 1
+
+
+class InitChecker(ExprChecker):
+    """Initialisers."""
+
+    def complete_array(self, type: CType, node: Any) -> CType:
+        """type with the length that its initialiser decides, if it had none."""
+        if not isinstance(type, Array) or type.count is not None or node is None:
+            return type
+        if _is_string(node):
+            return Array(type.element, len(self.string_bytes(node)) + 1)
+        if not isinstance(node, c_ast.InitList):
+            self.error("an array needs a brace-enclosed initialiser", node)
+        size = type.element.size or 1
+        end = max((one.offset // size + 1 for one in self.leaves(type, node)), default=0)
+        return Array(type.element, end)
+
+    def leaves(self, type: CType, node: Any, offset: int = 0) -> Iterator[Leaf]:
+        """The initialised parts of an object of this type at offset, in order."""
+        if _is_char_array(type):
+            inner = node.exprs[0] if isinstance(node, c_ast.InitList) and len(node.exprs) == 1 else node
+            if _is_string(inner):
+                yield Leaf(offset, type, inner)
+                return
+        if not isinstance(node, c_ast.InitList):
+            yield Leaf(offset, type, node)
+        elif isinstance(type, (Array, Record)):
+            items = list(reversed(node.exprs or []))
+            yield from self.fill(type, offset, items, True)
+        else:
+            if len(node.exprs) != 1:
+                self.error(f"'{type}' takes one initialiser", node)
+            yield from self.leaves(type, node.exprs[0], offset)
+
+    def fill(self, type: CType, offset: int, items: list[Any], is_braced: bool) -> Iterator[Leaf]:
+        """Takes items (reversed) off for the parts of an aggregate; without braces, only as many as it has."""
+        if isinstance(type, Array):
+            yield from self.fill_array(type, offset, items, is_braced)
+            return
+        assert isinstance(type, Record)
+        fields = [one for one in type.fields or () if one.name or isinstance(one.type, Record)]
+        if type.fields is None:
+            self.error(f"'{type}' is not defined", items[-1] if items else None)
+        at = 0
+        while items:
+            node = items[-1]
+            if isinstance(node, c_ast.NamedInitializer):
+                if not is_braced:
+                    return
+                items.pop()
+                at = yield from self.designated(type, offset, node, fields)
+                continue
+            if at >= len(fields) or (type.tag == "union" and at > 0):
+                if is_braced:
+                    self.error(f"too many initialisers for '{type}'", node)
+                return
+            one = fields[at]
+            if one.bit_size is None:
+                yield from self.element(one.type, offset + one.offset, items)
+            else:
+                yield Leaf(offset + one.offset, one.type, items.pop(), one.bit_offset, one.bit_size)
+            at += 1
+
+    def fill_array(self, type: Array, offset: int, items: list[Any], is_braced: bool) -> Iterator[Leaf]:
+        at = 0
+        while items:
+            node = items[-1]
+            if isinstance(node, c_ast.NamedInitializer):
+                if not is_braced:
+                    return
+                items.pop()
+                at = yield from self.designated_element(type, offset, node)
+                continue
+            if type.count is not None and at >= type.count:
+                if is_braced:
+                    self.error(f"too many initialisers for '{type}'", node)
+                return
+            yield from self.element(type.element, offset + at * type.element.size, items)
+            at += 1
+
+    def element(self, type: CType, offset: int, items: list[Any]) -> Iterator[Leaf]:
+        node = items[-1]
+        aggregate = isinstance(type, (Array, Record))
+        if not aggregate or isinstance(node, c_ast.InitList) or (_is_char_array(type) and _is_string(node)):
+            items.pop()
+            yield from self.leaves(type, node, offset)
+        elif isinstance(type, Record) and compatible(self.type_of_expression(node), type):
+            items.pop()
+            yield Leaf(offset, type, node)
+        else:
+            yield from self.fill(type, offset, items, False)
+
+    def type_of_expression(self, node: Any) -> CType:
+        self.unevaluated += 1
+        try:
+            return self.expression(node).type
+        finally:
+            self.unevaluated -= 1
+
+    def designated(self, type: Record, offset: int, node: c_ast.NamedInitializer, fields: list[Any]) -> Any:
+        """The part that .name... names; gives the index of the field behind it."""
+        first, rest = node.name[0], node.name[1:]
+        if not isinstance(first, c_ast.ID):
+            self.error(f"'{type}' is not an array", node)
+        found = type.member(first.name)
+        if found is None:
+            hint = self.did_you_mean(first.name, type.member_names())
+            self.error(f"no member named '{first.name}' in '{type}'", first, hint)
+        if rest:
+            yield from self.nested(found.type, offset + found.offset, rest, node)
+        elif found.bit_size is None:
+            yield from self.leaves(found.type, node.expr, offset + found.offset)
+        else:
+            yield Leaf(offset + found.offset, found.type, node.expr, found.bit_offset, found.bit_size)
+        names = [at for at, one in enumerate(fields) if one.name == first.name or
+                 (not one.name and isinstance(one.type, Record) and one.type.member(first.name))]
+        return names[0] + 1 if names else len(fields)
+
+    def designated_element(self, type: Array, offset: int, node: c_ast.NamedInitializer) -> Any:
+        first, rest = node.name[0], node.name[1:]
+        if isinstance(first, c_ast.ID) and self.lookup(first.name) is None:
+            self.error(f"'{type}' has no member '{first.name}'", first)
+        if isinstance(first, RangeExpression):
+            low, high = self.constant(first.first, "an index"), self.constant(first.last, "an index")
+        else:
+            low = high = self.constant(first, "an index")
+        if low < 0 or high < low or (type.count is not None and high >= type.count) or high - low > 1 << 16:
+            self.error(f"index {low if low == high else f'{low} ... {high}'} is outside '{type}'", node)
+        for at in range(low, high + 1):
+            place = offset + at * type.element.size
+            yield from self.nested(type.element, place, rest, node) if rest else self.leaves(type.element, node.expr, place)
+        return high + 1
+
+    def nested(self, type: CType, offset: int, rest: list[Any], node: c_ast.NamedInitializer) -> Iterator[Leaf]:
+        inner = c_ast.NamedInitializer(rest, node.expr, node.coord)
+        if isinstance(type, Record):
+            yield from self.designated(type, offset, inner, [])
+        elif isinstance(type, Array):
+            yield from self.designated_element(type, offset, inner)
+        else:
+            self.error(f"'{type}' has no parts to designate", node)
+
+    # -- locals
+
+    def initialise_local(self, var: LocalVar, node: Any) -> list[Expr]:
+        """The expressions that initialise var; sets its array length if the initialiser decides it."""
+        var.type = self.complete_array(var.type, node)
+        base = VarRef(var.type, var.span, var)
+        exprs: list[Expr] = []
+        is_list = isinstance(node, c_ast.InitList) and isinstance(var.type, (Array, Record))
+        if is_list or (_is_string(node) and isinstance(var.type, Array)):
+            exprs.append(Zero(var.type, self.span(node), base))
+        elif isinstance(var.type, Array):
+            self.error(f"'{var.type}' needs a brace-enclosed initialiser", node)
+        for one in self.leaves(var.type, node):
+            exprs.append(self.store_leaf(base, one))
+        return exprs
+
+    def store_leaf(self, base: VarRef, leaf: Leaf) -> Expr:
+        span = self.span(leaf.node)
+        whole = leaf.offset == 0 and leaf.type == base.type
+        place: Expr = base if whole else MemberRef(leaf.type, span, base, leaf.offset, leaf.bit_offset, leaf.bit_size)
+        if isinstance(leaf.type, Array):
+            return self.store_string(place, leaf)
+        value = self.convert(self.value(leaf.node), leaf.type, "initialiser", span)
+        if isinstance(leaf.type, Record):
+            return CopyRecord(leaf.type, span, place, value)
+        return Assign(value_type(leaf.type), span, place, value)
+
+    def store_string(self, place: Expr, leaf: Leaf) -> Expr:
+        if not _is_string(leaf.node):
+            self.error(f"'{leaf.type}' needs a brace-enclosed initialiser", leaf.node)
+        assert isinstance(leaf.type, Array)
+        content = self.string_bytes(leaf.node) + b"\0"
+        room = len(content) if leaf.type.count is None else leaf.type.count
+        if len(content) - 1 > room:
+            self.error(f"string of {len(content) - 1} bytes is too long for '{leaf.type}'", leaf.node)
+        content = content[:room]
+        span = self.span(leaf.node)
+        type = Array(CHAR, len(content))
+        return CopyRecord(type, span, place, Deref(type, span, StringAddress(Pointer(CHAR), span, content)))
+
+    # -- globals
+
+    def initialise_global(self, var: GlobalVar, node: Any) -> None:
+        """Sets var.init (and var.addresses on the host target)."""
+        var.type = self.complete_array(var.type, node)
+        content = bytearray(var.type.size)
+        for one in self.leaves(var.type, node):
+            end = one.offset + max(one.type.size, len(self.string_bytes(one.node)) + 1 if _is_string(one.node) else 0)
+            if end > len(content) and not isinstance(one.type, Array):
+                content += bytes(end - len(content))
+            self.store_constant(var, content, one)
+        var.init = bytes(content)
+
+    def store_constant(self, var: GlobalVar, content: bytearray, leaf: Leaf) -> None:
+        if isinstance(leaf.type, Array) and _is_string(leaf.node):
+            text = (self.string_bytes(leaf.node) + b"\0")[: leaf.type.size]
+            content[leaf.offset : leaf.offset + len(text)] = text
+            return
+        expr = self.convert(self.value(leaf.node), leaf.type, "initialiser")
+        value = fold(expr)
+        if value is None:
+            if leaf.bit_size is None and self.store_address(var, expr, leaf.offset):
+                return
+            self.error("a global's initialiser must be a constant", leaf.node, "assign it in a function")
+        if not isinstance(leaf.type, (Integer, Enum, Pointer)):
+            self.error(f"cannot initialise '{leaf.type}' with this", leaf.node)
+        size = leaf.type.size
+        if leaf.bit_size is not None:
+            unit = int.from_bytes(content[leaf.offset : leaf.offset + size], "little")
+            mask = (1 << leaf.bit_size) - 1
+            value = unit & ~(mask << leaf.bit_offset) | (value & mask) << leaf.bit_offset
+        content[leaf.offset : leaf.offset + size] = (value & ((1 << size * 8) - 1)).to_bytes(size, "little")
+
+    def store_address(self, var: GlobalVar, expr: Expr, offset: int) -> bool:
+        """Notes that the pointer at offset is the address of a global; False if expr is no such address."""
+        addend = 0
+        while True:
+            if isinstance(expr, Cast):
+                expr = expr.operand
+            elif isinstance(expr, PointerAdd) and (index := fold(expr.index)) is not None:
+                addend += index * expr.scale
+                expr = expr.pointer
+            else:
+                break
+        if isinstance(expr, FunctionAddress):
+            var.addresses.append((offset, expr.function, addend))
+            return self.target == "host"
+        if isinstance(expr, StringAddress):
+            literal = GlobalVar("", Array(CHAR, len(expr.content)), expr.span, is_const=True)
+            literal.init = expr.content
+            var.addresses.append((offset, literal, addend))
+            return self.target == "host"
+        if not isinstance(expr, AddressOf):
+            return False
+        place: Expr = expr.place
+        while isinstance(place, MemberRef):
+            addend += place.offset
+            place = place.base
+        if not isinstance(place, VarRef) or not isinstance(place.var, GlobalVar) or isinstance(place.type, Function):
+            return False
+        var.addresses.append((offset, place.var, addend))
+        return self.target == "host"

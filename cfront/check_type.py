@@ -1,0 +1,512 @@
+"""The checker's ground floor: scopes, diagnostics, and C types from declarations.
+
+Context holds what all of the checker shares; TypeChecker turns declaration specifiers and declarators into
+CTypes. A name that the text does not declare is asked of the kernel's types; the text's own wins."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, Union
+
+from pycparser import c_ast
+from pycparserext.ext_c_parser import AttributeSpecifier, FuncDeclExt, TypeOfDeclaration, TypeOfExpression
+
+from cfront.btf import TypeSource
+from cfront.ctype import (
+    BOOL,
+    CHAR,
+    INT,
+    INT128,
+    LLONG,
+    LONG,
+    SCHAR,
+    SHORT,
+    UCHAR,
+    UINT,
+    UINT128,
+    ULLONG,
+    ULONG,
+    USHORT,
+    VOID,
+    Array,
+    CType,
+    Enum,
+    Function,
+    Integer,
+    Param,
+    Pointer,
+    Record,
+    RecordMember,
+    lay_out,
+)
+from cfront.errors import MAX_DIAGNOSTICS, CompileError, Diagnostic
+from cfront.fold import fold
+from cfront.preprocess import Token
+from cfront.source import Span
+from cfront.tree import Expr, FunctionDef, GlobalVar, LocalVar, MapDef, Unit
+
+__all__ = [
+    "BUILTIN_TYPEDEFS",
+    "Attributes",
+    "Context",
+    "EnumConst",
+    "ExternFunction",
+    "Skip",
+    "Symbol",
+    "Table",
+    "TypeChecker",
+    "Typedef",
+]
+
+MAX_STACK_BYTES = 512
+_MAX_OBJECT_BYTES = 1 << 32
+
+# names that are types without any declaration; the kernel's own typedefs come from BTF
+BUILTIN_TYPEDEFS: dict[str, CType] = {
+    "u8": UCHAR, "u16": USHORT, "u32": UINT, "u64": ULLONG, "s8": SCHAR, "s16": SHORT, "s32": INT, "s64": LLONG,
+    "__u8": UCHAR, "__u16": USHORT, "__u32": UINT, "__u64": ULLONG, "__s8": SCHAR, "__s16": SHORT, "__s32": INT,
+    "__s64": LLONG, "__le16": USHORT, "__le32": UINT, "__le64": ULLONG, "__be16": USHORT, "__be32": UINT,
+    "__be64": ULLONG, "__wsum": UINT, "uint8_t": UCHAR, "uint16_t": USHORT, "uint32_t": UINT, "uint64_t": ULONG,
+    "int8_t": SCHAR, "int16_t": SHORT, "int32_t": INT, "int64_t": LONG, "size_t": ULONG, "ssize_t": LONG,
+    "uintptr_t": ULONG, "intptr_t": LONG, "ptrdiff_t": LONG, "bool": BOOL, "pid_t": INT, "uid_t": UINT, "gid_t": UINT,
+    "mode_t": UINT, "dev_t": UINT, "loff_t": LLONG, "off_t": LONG, "sector_t": ULLONG, "gfp_t": UINT, "uint": UINT,
+    "ulong": ULONG, "ushort": USHORT, "__builtin_va_list": Pointer(VOID), "__auto_type": VOID,
+    "unsigned__int128": UINT128,
+}
+
+_SPECIFIERS: dict[tuple[str, ...], CType] = {}
+for _words, _type in {
+    "void": VOID, "_Bool": BOOL, "char": CHAR, "signed char": SCHAR, "unsigned char": UCHAR, "short": SHORT,
+    "unsigned short": USHORT, "int": INT, "unsigned int": UINT, "long": LONG, "unsigned long": ULONG, "long long": LLONG,
+    "unsigned long long": ULLONG, "__int128": INT128, "unsigned __int128": UINT128,
+}.items():
+    _SPECIFIERS[tuple(sorted(_words.split()))] = _type
+
+_IGNORED_ATTRIBUTES = {
+    "unused", "used", "always_inline", "maybe_unused", "may_alias", "preserve_access_index", "weak", "const", "pure", "cold",
+    "hot", "warn_unused_result", "nonnull", "noreturn", "deprecated", "visibility", "no_sanitize", "flatten", "gnu_inline",
+    "btf_decl_tag", "btf_type_tag", "address_space", "format", "optimize", "malloc", "fallthrough", "externally_visible",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Typedef:
+    type: CType
+
+
+@dataclass(frozen=True, slots=True)
+class EnumConst:
+    value: int
+    type: Integer
+
+
+@dataclass(frozen=True, slots=True)
+class ExternFunction:
+    name: str
+    type: Function
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A map of the text; record has the members key and leaf, for typeof."""
+
+    map: MapDef
+    record: Record
+
+
+Symbol = LocalVar | GlobalVar | FunctionDef | Typedef | EnumConst | ExternFunction | Table
+
+
+@dataclass(slots=True)
+class Attributes:
+    """What attributes of one declaration ask for."""
+
+    is_packed: bool = False
+    align: int = 0
+    section: str = ""
+    is_noinline: bool = False
+    table: tuple[c_ast.Node, ...] | None = None
+
+
+class Skip(Exception):
+    """A diagnostic was recorded; the statement or declaration around it is given up."""
+
+
+class Context:
+    """What all parts of the checker share. target: "bpf" or "host"."""
+
+    def __init__(
+        self, tokens: list[Token], sources: dict[str, str], filename: str, types: TypeSource | None, target: str
+    ) -> None:
+        self.tokens = tokens
+        self.sources = sources
+        self.types = types
+        self.target = target
+        self.unit = Unit(filename)
+        self.diagnostics: list[Diagnostic] = []
+        self.scopes: list[dict[str, Symbol]] = [{}]
+        self.tags: list[dict[str, Record | Enum]] = [{}]
+        self.unevaluated = 0
+        self.loose_enums: list[Enum] = []  # at the top level, without a tag
+
+    # -- the parts above this one
+
+    def expression(self, node: c_ast.Node) -> Expr:
+        raise AssertionError("implemented by ExprChecker")
+
+    # -- places and errors
+
+    def span(self, node: Any) -> Span:
+        coord = getattr(node, "coord", None)
+        if coord is None or not hasattr(coord, "line") or not self.tokens:
+            return self.tokens[0].span if self.tokens else Span(self.unit.filename, 1, 1)
+        return self.tokens[min(coord.line, len(self.tokens) - 1)].span
+
+    def report(self, message: str, span: Span, hint: str = "", severity: str = "error") -> None:
+        lines = self.sources.get(span.file, "").split("\n")
+        line = lines[span.line - 1] if 0 < span.line <= len(lines) else ""
+        self.diagnostics.append(Diagnostic(message, span, severity, hint, line))
+        if sum(one.severity == "error" for one in self.diagnostics) >= MAX_DIAGNOSTICS:
+            self.give_up()
+
+    def give_up(self) -> NoReturn:
+        errors = [one for one in self.diagnostics if one.severity == "error"]
+        raise CompileError(errors)
+
+    def error(self, message: str, where: c_ast.Node | Span | Any, hint: str = "") -> NoReturn:
+        """Records an error and leaves the statement."""
+        self.report(message, where if isinstance(where, Span) else self.span(where), hint)
+        raise Skip
+
+    @contextmanager
+    def recovering(self) -> Iterator[None]:
+        """Goes on behind what was given up."""
+        try:
+            yield
+        except Skip:
+            pass
+
+    def did_you_mean(self, name: str, known: Iterable[str]) -> str:
+        close = difflib.get_close_matches(name, list(known), 1, 0.7)
+        return f"did you mean '{close[0]}'?" if close else ""
+
+    # -- scopes
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        self.scopes.append({})
+        self.tags.append({})
+        try:
+            yield
+        finally:
+            self.scopes.pop()
+            self.tags.pop()
+
+    def lookup(self, name: str) -> Symbol | None:
+        for one in reversed(self.scopes):
+            if name in one:
+                return one[name]
+        return None
+
+    def declare(self, name: str, symbol: Symbol, node: Any) -> None:
+        if name in self.scopes[-1] and not isinstance(symbol, Typedef):
+            self.error(f"redefinition of '{name}'", node)
+        self.scopes[-1][name] = symbol
+
+    def lookup_tag(self, tag: str, name: str) -> Record | Enum | None:
+        for one in reversed(self.tags):
+            if name in one:
+                return one[name]
+        found = self.types.find(tag, name) if self.types else None
+        return found if isinstance(found, (Record, Enum)) else None
+
+
+class TypeChecker(Context):
+    """Types from declarations."""
+
+    # -- attributes
+
+    def attributes(self, *lists: Any) -> Attributes:
+        """The attributes in pycparserext's several containers."""
+        result = Attributes()
+        for container in lists:
+            for one in _flatten(container):
+                self.attribute(one, result)
+        return result
+
+    def attribute(self, node: c_ast.Node, into: Attributes) -> None:
+        call = isinstance(node, c_ast.FuncCall)
+        name = node.name.name if call else getattr(node, "name", "")
+        args = list(node.args.exprs) if call and node.args is not None else []
+        name = name.strip("_") if isinstance(name, str) else ""
+        if name == "packed":
+            into.is_packed = True
+        elif name == "aligned":
+            into.align = self.constant(args[0], "an alignment") if args else 16
+            if into.align <= 0 or into.align & (into.align - 1) or into.align > 4096:
+                self.error(f"alignment {into.align} is not a power of two up to 4096", node)
+        elif name == "section":
+            if len(args) != 1 or not isinstance(args[0], c_ast.Constant) or args[0].type != "string":
+                self.error("section needs one string", node)
+            into.section = args[0].value[1:-1]
+        elif name == "noinline":
+            into.is_noinline = True
+        elif name == "bpf_table":
+            into.table = tuple(args)
+        elif name and name not in _IGNORED_ATTRIBUTES:
+            self.report(f"unknown attribute '{name}' ignored", self.span(node), severity="warning")
+
+    def constant(self, node: c_ast.Node, what: str) -> int:
+        """The value of an integer constant expression."""
+        expr = self.expression(node)
+        value = fold(expr) if isinstance(expr.type, (Integer, Enum)) else None
+        if value is None:
+            self.error(f"{what} must be an integer constant", node)
+        return value
+
+    # -- specifiers
+
+    def type_of(self, node: c_ast.Node, attributes: Attributes | None = None) -> CType:
+        """The type that a declarator chain (TypeDecl, PtrDecl, ArrayDecl, FuncDecl) or specifier denotes."""
+        if isinstance(node, c_ast.TypeDecl):
+            return self.specifier(node.type, attributes)
+        if isinstance(node, c_ast.PtrDecl):
+            return Pointer(self.type_of(node.type, attributes))
+        if isinstance(node, c_ast.ArrayDecl):
+            return self.array_type(node, attributes)
+        if isinstance(node, (c_ast.FuncDecl, FuncDeclExt)):
+            return self.function_type(node, attributes)
+        if isinstance(node, (c_ast.Typename, c_ast.Decl, c_ast.Typedef)):
+            return self.type_of(node.type, attributes)
+        return self.specifier(node, attributes)
+
+    def specifier(self, node: c_ast.Node, attributes: Attributes | None) -> CType:
+        if isinstance(node, c_ast.IdentifierType):
+            return self.named_type(node)
+        if isinstance(node, (c_ast.Struct, c_ast.Union)):
+            return self.record_type(node, attributes)
+        if isinstance(node, c_ast.Enum):
+            return self.enum_type(node)
+        if isinstance(node, TypeOfDeclaration):
+            return self.type_of(node.declaration)
+        if isinstance(node, TypeOfExpression):
+            self.unevaluated += 1
+            try:
+                return self.expression(node.expr).type
+            finally:
+                self.unevaluated -= 1
+        self.error("this kind of type is not supported", node)
+
+    def named_type(self, node: c_ast.IdentifierType) -> CType:
+        names = list(node.names)
+        if len(names) == 1:
+            found = self.typedef(names[0])
+            if found is not None:
+                return found
+        words = [one for one in names if one not in ("signed",) or "char" in names]
+        if len(words) > 1 and "int" in words:
+            rest = [one for one in words if one != "int"]
+            if rest != ["unsigned"]:
+                words = rest
+        if not words:
+            words = ["int"]
+        if words == ["unsigned"]:
+            words = ["unsigned", "int"]
+        hit = _SPECIFIERS.get(tuple(sorted(words)))
+        if hit is not None:
+            return hit
+        if "float" in names or "double" in names or "_Complex" in names:
+            self.error("floating point is not supported in BPF", node, "use integers, scaled (e.g. by 1000)")
+        self.error(f"unknown type '{' '.join(names)}'", node)
+
+    def typedef(self, name: str) -> CType | None:
+        for one in reversed(self.scopes):
+            if name in one:
+                symbol = one[name]
+                return symbol.type if isinstance(symbol, Typedef) else None
+        if name in BUILTIN_TYPEDEFS:
+            return BUILTIN_TYPEDEFS[name]
+        return self.types.find("typedef", name) if self.types else None
+
+    # -- records and enums
+
+    def record_type(self, node: Any, attributes: Attributes | None) -> Record:
+        tag = "struct" if isinstance(node, c_ast.Struct) else "union"
+        name = node.name or ""
+        if node.decls is None:
+            found = self.lookup_tag(tag, name)
+            if isinstance(found, Record):
+                if found.tag != tag:
+                    self.error(f"'{name}' is a {found.tag}, not a {tag}", node)
+                return found
+            if isinstance(found, Enum):
+                self.error(f"'{name}' is an enum, not a {tag}", node)
+            record = Record(tag, name)
+            self.tags[0][name] = record
+            return record
+        record = self.new_record(tag, name, node)
+        own = self.attributes(getattr(node, "attrib", None))
+        packed = own.is_packed or bool(attributes and attributes.is_packed)
+        align = max(own.align, attributes.align if attributes else 0)
+        members = self.members(record, node.decls)
+        record.complete(*lay_out(tag, members, packed, align))
+        if record.size > _MAX_OBJECT_BYTES:
+            self.error(f"{record} is too large: {record.size} bytes", node)
+        return record
+
+    def new_record(self, tag: str, name: str, node: Any) -> Record:
+        known = self.tags[-1].get(name) if name else None
+        if isinstance(known, Record) and not known.is_complete and known.tag == tag:
+            return known
+        if known is not None and name:
+            self.error(f"redefinition of '{tag} {name}'", node)
+        record = Record(tag, name)
+        if name:
+            self.tags[-1][name] = record
+        return record
+
+    def members(self, record: Record, decls: Iterable[Any]) -> list[RecordMember]:
+        rows: list[RecordMember] = []
+        seen: set[str] = set()
+        decls = list(decls)
+        for at, decl in enumerate(decls):
+            if isinstance(decl, (c_ast.Pragma, c_ast.EmptyStatement)):
+                continue
+            if isinstance(decl, c_ast.StaticAssert):
+                self.static_assert(decl)
+                continue
+            attributes = self.attributes(getattr(decl, "funcspec", None), _declarator_attributes(decl.type))
+            type = self.type_of(decl.type, attributes)
+            name = decl.name or ""
+            if name in seen:
+                self.error(f"duplicate member '{name}' in {record}", decl)
+            seen.add(name) if name else None
+            self.check_member(record, name, type, decl, at == len(decls) - 1)
+            bits = None if decl.bitsize is None else self.bit_width(name, type, decl)
+            rows.append(RecordMember(name, type, bits, attributes.align, attributes.is_packed))
+        return rows
+
+    def check_member(self, record: Record, name: str, type: CType, decl: Any, is_last: bool) -> None:
+        what = f"member '{name}'" if name else "an unnamed member"
+        if isinstance(type, Function):
+            self.error(f"{what} of {record} is a function", decl, "make it a pointer")
+        if isinstance(type, Array) and type.count is None:
+            if not is_last and record.tag == "struct":
+                self.error(f"flexible array {what} must be the last of {record}", decl)
+            return
+        if not type.is_complete:
+            self.error(f"{what} of {record} has incomplete type '{type}'", decl, "define the type before its use")
+
+    def bit_width(self, name: str, type: CType, decl: Any) -> int:
+        width = self.constant(decl.bitsize, "a bit-field's width")
+        base = type.base if isinstance(type, Enum) else type
+        if not isinstance(base, Integer):
+            self.error(f"bit-field '{name}' has type '{type}', which is not an integer", decl)
+        if not 0 <= width <= base.bits or (width == 0 and name):
+            self.error(f"bit-field '{name}' cannot have {width} bits of '{type}'", decl)
+        return width
+
+    def enum_type(self, node: c_ast.Enum) -> Enum:
+        name = node.name or ""
+        if node.values is None:
+            found = self.lookup_tag("enum", name)
+            if isinstance(found, Enum):
+                return found
+            self.error(f"unknown enum '{name}'", node, "define it before its use")
+        values: dict[str, int] = {}
+        following = 0
+        for one in node.values.enumerators:
+            value = following if one.value is None else self.constant(one.value, "an enumerator")
+            values[one.name] = value
+            following = value + 1
+            base = LONG if value > 0x7FFFFFFF or value < -(1 << 31) else INT
+            self.declare(one.name, EnumConst(value, base), one)
+        enum = Enum(name, values, _enum_base(values.values()))
+        if name:
+            self.tags[-1][name] = enum
+        elif len(self.tags) == 1:
+            self.loose_enums.append(enum)
+        return enum
+
+    def static_assert(self, node: c_ast.StaticAssert) -> None:
+        if not self.constant(node.cond, "a static assertion"):
+            message = f": {node.message.value[1:-1]}" if node.message is not None else ""
+            self.error("static assertion failed" + message, node)
+
+    # -- declarators
+
+    def array_type(self, node: c_ast.ArrayDecl, attributes: Attributes | None) -> Array:
+        element = self.type_of(node.type, attributes)
+        if isinstance(element, Function) or (not element.is_complete):
+            self.error(f"array of '{element}', which has no size", node)
+        if node.dim is None:
+            return Array(element, None)
+        expr = self.expression(node.dim)
+        count = fold(expr)
+        if count is None:
+            self.error("variable-length arrays are not supported in BPF", node.dim, "use a constant size")
+        if not isinstance(expr.type, (Integer, Enum)) or count < 0:
+            self.error(f"array size {count} is not a positive integer", node.dim)
+        if count * element.size > _MAX_OBJECT_BYTES:
+            self.error(f"array of {count} * {element.size} bytes is too large", node.dim)
+        return Array(element, count)
+
+    def function_type(self, node: Any, attributes: Attributes | None) -> Function:
+        result = self.type_of(node.type, attributes)
+        if isinstance(result, (Array, Function)):
+            self.error(f"a function cannot return '{result}'", node)
+        params: list[Param] = []
+        variadic = False
+        for one in node.args.params if node.args is not None else ():
+            if isinstance(one, c_ast.EllipsisParam):
+                variadic = True
+                continue
+            if isinstance(one, c_ast.ID):
+                self.error(f"parameter '{one.name}' has no type", one)
+            type = self.type_of(one.type)
+            if type is VOID and len(node.args.params) == 1 and not one.name:
+                continue
+            if isinstance(type, Array):
+                type = Pointer(type.element)
+            elif isinstance(type, Function):
+                type = Pointer(type)
+            params.append(Param(one.name or "", type))
+        return Function(result, tuple(params), variadic)
+
+
+def _enum_base(values: Iterable[int]) -> Integer:
+    low, high = min(values, default=0), max(values, default=0)
+    if low >= 0:
+        return UINT if high <= 0xFFFFFFFF else ULONG
+    return INT if low >= -(1 << 31) and high <= 0x7FFFFFFF else LONG
+
+
+def _flatten(container: Any) -> Iterator[c_ast.Node]:
+    if container is None:
+        return
+    if isinstance(container, (list, tuple)):
+        for one in container:
+            if isinstance(one, (AttributeSpecifier, c_ast.ExprList, list, tuple)):
+                yield from _flatten(one)
+    elif isinstance(container, AttributeSpecifier):
+        yield from _flatten(container.exprlist)
+    elif isinstance(container, c_ast.ExprList):
+        for one in container.exprs:
+            if isinstance(one, (AttributeSpecifier, c_ast.ExprList)):
+                yield from _flatten(one)
+            else:
+                yield one
+
+
+def _declarator_attributes(node: Any) -> Any:
+    """The attributes written behind a declarator's name, wherever pycparserext put them."""
+    found = []
+    while node is not None and not isinstance(node, (c_ast.IdentifierType, c_ast.Struct, c_ast.Union, c_ast.Enum)):
+        attributes = getattr(node, "attributes", None)
+        if attributes is not None:
+            found.append(attributes)
+        node = getattr(node, "type", None)
+    return found

@@ -1,0 +1,466 @@
+"""What BCC adds to C: tables and their methods, program functions and their bound parameters, printk.
+
+Input: the AST of a call or declaration that plain C does not explain. Output: typed nodes of tree.py, no
+text and no rewriting. A table is declared by the macros of include/bcc/helpers.h as a struct with the
+members key and leaf and the attribute bpf_table(type, max_entries, flags); a method call is
+NAME.method(...). A function's name says where it is attached (kprobe__, tracepoint__, ...)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pycparser import c_ast
+
+from cfront.builtin import BuiltinChecker
+from cfront.check_type import Attributes, Table
+from cfront.ctype import (
+    CHAR,
+    INT,
+    LONG,
+    ULLONG,
+    ULONG,
+    VOID,
+    Array,
+    CType,
+    Integer,
+    Pointer,
+    Record,
+    is_scalar,
+    value_type,
+)
+from cfront.source import Span
+from cfront.tree import (
+    AddressOf,
+    Assign,
+    Atomic,
+    Block,
+    CallHelper,
+    Cast,
+    Const,
+    CopyRecord,
+    Declare,
+    Deref,
+    Expr,
+    ExprStmt,
+    FunctionDef,
+    If,
+    Load,
+    LocalVar,
+    MapAddress,
+    MapDef,
+    MemberRef,
+    Return,
+    Stmt,
+    StmtExpr,
+    StringAddress,
+    Unary,
+    Update,
+    VarRef,
+)
+from cfront.uapi import HELPER_IDS, MapType
+
+__all__ = ["PROGRAM_PREFIXES", "DialectChecker", "section_from_name"]
+
+_BPF_ANY, _BPF_NOEXIST = 0, 1
+_CURRENT_CPU = 0xFFFFFFFF
+
+_MAP_TYPES = {
+    "hash": MapType.HASH, "array": MapType.ARRAY, "percpu_hash": MapType.PERCPU_HASH, "percpu_array": MapType.PERCPU_ARRAY,
+    "lru_hash": MapType.LRU_HASH, "lru_percpu_hash": MapType.LRU_PERCPU_HASH, "perf_output": MapType.PERF_EVENT_ARRAY,
+    "ringbuf": MapType.RINGBUF, "histogram": MapType.HASH,
+}
+_LATER_TYPES = {
+    "lpm_trie", "stacktrace", "perf_array", "cgroup_array", "prog", "devmap", "cpumap", "xskmap", "queue", "stack", "sockmap",
+    "sockhash", "sk_storage", "inode_storage", "task_storage", "cgroup_storage", "percpu_cgroup_storage", "extern",
+}
+
+PROGRAM_PREFIXES = {
+    "kprobe__": "kprobe/", "kretprobe__": "kretprobe/", "tracepoint__": "tracepoint/", "raw_tracepoint__": "raw_tracepoint/",
+}
+# registers that carry a kernel function's arguments, and a system call's, on x86-64
+_CALL_REGISTERS = ("di", "si", "dx", "cx", "r8", "r9")
+_SYSCALL_REGISTERS = ("di", "si", "dx", "r10", "r8", "r9")
+
+
+def section_from_name(name: str) -> str:
+    """The ELF section of a program function: its name's prefix says the hook, else bpf/NAME."""
+    for prefix, section in PROGRAM_PREFIXES.items():
+        if name.startswith(prefix):
+            target = name.removeprefix(prefix)
+            return section + (target.replace("__", "/", 1) if prefix == "tracepoint__" else target)
+    return "bpf/" + name
+
+
+class DialectChecker(BuiltinChecker):
+    """Tables, programs, printk."""
+
+    function: FunctionDef | None = None  # the one being checked
+
+    # -- tables
+
+    def declare_table(self, name: str, record: CType, attributes: Attributes, span: Span, node: Any) -> Table:
+        """The table that a BPF_* macro declares."""
+        assert attributes.table is not None
+        if not isinstance(record, Record) or record.member("key") is None or record.member("leaf") is None:
+            self.error("a table is a struct with the members key and leaf", node, "use one of the BPF_ macros, e.g. BPF_HASH")
+        type_node, size_node, flags_node = attributes.table
+        kind = self.string_bytes(type_node).decode("utf-8", "replace") if isinstance(type_node, c_ast.Constant) else ""
+        key, value = record.member("key"), record.member("leaf")
+        assert key is not None and value is not None
+        type = self.map_type(kind, key.type, value.type, node)
+        entries, flags = self.constant(size_node, "a table's size"), self.constant(flags_node, "a table's flags")
+        if not 0 <= entries < 1 << 32:
+            self.error(f"table '{name}' cannot have {entries} entries", node)
+        if entries == 0 and type is not MapType.PERF_EVENT_ARRAY:
+            self.error(f"table '{name}' needs at least one entry", node)
+        if type is MapType.RINGBUF:
+            entries *= 4096
+            if entries & (entries - 1) or not entries:
+                self.error(f"ring buffer '{name}' needs a power of two of pages", node)
+        buffer = type in (MapType.RINGBUF, MapType.PERF_EVENT_ARRAY)
+        map = MapDef(name, type, None if buffer else key.type, None if buffer else value.type, entries, flags, span, kind)
+        self.check_table_sizes(map, node)
+        self.unit.maps.append(map)
+        return Table(map, record)
+
+    def map_type(self, kind: str, key: CType, value: CType, node: Any) -> MapType:
+        type = _MAP_TYPES.get(kind)
+        if type is None:
+            if kind.split("$")[0] in _LATER_TYPES:
+                self.error(f"tables of type '{kind}' are not supported yet", node)
+            self.error(f"unknown table type '{kind}'", node, self.did_you_mean(kind, _MAP_TYPES))
+        if kind == "histogram":
+            if value_type(value) not in (ULLONG, ULONG):
+                self.error(f"a histogram's leaf is u64, not '{value}'", node)
+            return MapType.ARRAY if key == INT else MapType.HASH
+        return type
+
+    def check_table_sizes(self, map: MapDef, node: Any) -> None:
+        for what, type in (("key", map.key), ("leaf", map.value)):
+            if type is not None and not type.size:
+                self.error(f"table '{map.name}' has a {what} of no size ('{type}')", node)
+        if map.key is not None and map.key.size > 512:
+            self.error(f"table '{map.name}' has a key of {map.key.size} bytes, at most 512 fit the stack", node)
+
+    def address_of(self, node: c_ast.UnaryOp, span: Span) -> Expr:
+        if isinstance(node.expr, c_ast.ID):
+            symbol = self.lookup(node.expr.name)
+            if isinstance(symbol, Table):
+                return MapAddress(Pointer(VOID), span, symbol.map)
+        return super().address_of(node, span)
+
+    # -- calls
+
+    def dialect_call(self, node: c_ast.FuncCall) -> Expr | None:
+        callee = node.name
+        if isinstance(callee, c_ast.StructRef) and callee.type == "." and isinstance(callee.name, c_ast.ID):
+            symbol = self.lookup(callee.name.name)
+            if isinstance(symbol, Table):
+                return self.method_call(symbol, callee.field, node)
+            if symbol is None and self.types is not None and self.types.enumerator(callee.name.name) is None:
+                known = [name for scope in self.scopes for name, one in scope.items() if isinstance(one, Table)]
+                self.error(f"unknown table '{callee.name.name}'", callee.name, self.did_you_mean(callee.name.name, known))
+        if isinstance(callee, c_ast.ID) and self.lookup(callee.name) is None:
+            if callee.name == "bpf_trace_printk":
+                return self.printk(node)
+            if callee.name == "bpf_num_cpus":
+                self.error("bpf_num_cpus() is not supported yet", node, "pass -DNUM_CPUS=... as a flag")
+        return None
+
+    def method_call(self, table: Table, name: c_ast.ID, node: c_ast.FuncCall) -> Expr:
+        row = _METHODS_OF_TABLES.get(name.name)
+        if row is None:
+            hint = self.did_you_mean(name.name, _METHODS_OF_TABLES)
+            self.error(f"table '{table.map.name}' has no method '{name.name}'", name, hint)
+        method, types = row
+        if table.map.type not in types:
+            self.error(f"method '{name.name}' is not for a table of type '{table.map.kind}'", name)
+        if self.unevaluated and name.name.startswith("lookup"):
+            leaf = table.record.member("leaf")
+            assert leaf is not None
+            return Const(Pointer(leaf.type), self.span(node), 0)
+        return method(self, table.map, node)
+
+    def pointer_argument(self, node: c_ast.Node, wanted: CType, what: str) -> Expr:
+        expr = self.value(node)
+        if not isinstance(expr.type, Pointer):
+            self.error(f"{what} is passed by address, this is '{expr.type}'", node, "write &" if is_scalar(expr.type) else "")
+        target = expr.type.target
+        if target is not VOID and target.is_complete and target.size < wanted.size:
+            self.error(f"{what} is '{wanted}' ({wanted.size} bytes), this points at '{target}' ({target.size} bytes)", node)
+        return expr
+
+    def count(self, node: c_ast.FuncCall, low: int, high: int | None = None) -> list[c_ast.Node]:
+        nodes = self.args_of(node)
+        high = low if high is None else high
+        if not low <= len(nodes) <= high:
+            wanted = str(low) if low == high else f"{low} to {high}"
+            self.error(f"'{node.name.field.name}' takes {wanted} arguments, {len(nodes)} given", node)
+        return nodes
+
+    @staticmethod
+    def helper(name: str, type: CType, span: Span, *args: Expr) -> CallHelper:
+        return CallHelper(type, span, HELPER_IDS[name], args)
+
+    @staticmethod
+    def number(value: int, span: Span) -> Const:
+        return Const(ULLONG, span, value)
+
+    def lookup_call(self, map: MapDef, key: Expr, span: Span) -> Expr:
+        assert map.value is not None
+        return self.helper("map_lookup_elem", Pointer(map.value), span, self.map_address(map, span), key)
+
+    @staticmethod
+    def map_address(map: MapDef, span: Span) -> MapAddress:
+        return MapAddress(Pointer(VOID), span, map)
+
+    def lookup_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        assert map.key is not None
+        (key,) = self.count(node, 1)
+        return self.lookup_call(map, self.pointer_argument(key, map.key, f"the key of '{map.name}'"), self.span(node))
+
+    def update_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        assert map.key is not None and map.value is not None
+        key, value = self.count(node, 2)
+        insert = node.name.field.name == "insert"
+        span = self.span(node)
+        if insert and map.type in (MapType.ARRAY, MapType.PERCPU_ARRAY):
+            self.report("all elements of an array exist already: insert() has no effect", span, severity="warning")
+        return self.helper(
+            "map_update_elem", LONG, span, self.map_address(map, span),
+            self.pointer_argument(key, map.key, f"the key of '{map.name}'"),
+            self.pointer_argument(value, map.value, f"the leaf of '{map.name}'"),
+            self.number(_BPF_NOEXIST if insert else _BPF_ANY, span),
+        )
+
+    def delete_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        assert map.key is not None
+        (key,) = self.count(node, 1)
+        span = self.span(node)
+        pointer = self.pointer_argument(key, map.key, f"the key of '{map.name}'")
+        return self.helper("map_delete_elem", LONG, span, self.map_address(map, span), pointer)
+
+    def temporary(self, type: CType, span: Span) -> tuple[LocalVar, VarRef]:
+        var = self.new_local("", type, span)
+        return var, VarRef(type, span, var)
+
+    def address(self, place: Expr) -> Expr:
+        self.note_address(place)
+        return AddressOf(Pointer(place.type), place.span, place)
+
+    def set_local(self, type: CType, value: Expr, span: Span) -> tuple[Declare, VarRef]:
+        """A new local that holds value."""
+        var, ref = self.temporary(type, span)
+        if isinstance(type, Record):
+            return Declare(span, var, (CopyRecord(type, span, ref, value),)), ref
+        return Declare(span, var, (Assign(value_type(type), span, ref, self.cast(value, value_type(type), span)),)), ref
+
+    def lookup_or_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        """lookup_or_try_init, and lookup_or_init, which returns 0 from the program where that fails."""
+        assert map.key is not None and map.value is not None
+        key_node, value_node = self.count(node, 2)
+        span = self.span(node)
+        key_pointer = self.pointer_argument(key_node, map.key, f"the key of '{map.name}'")
+        value_pointer = self.pointer_argument(value_node, map.value, f"the leaf of '{map.name}'")
+        keep_key, key = self.set_local(key_pointer.type, key_pointer, span)
+        leaf_type = Pointer(map.value)
+        keep_leaf, leaf = self.set_local(leaf_type, self.lookup_call(map, self.load(key), span), span)
+        insert = self.helper("map_update_elem", LONG, span, self.map_address(map, span), self.load(key), value_pointer,
+                             self.number(_BPF_NOEXIST, span))
+        again = Assign(leaf_type, span, leaf, self.lookup_call(map, self.load(key), span))
+        missing = If(span, self.is_zero(leaf, span), Block(span, (ExprStmt(span, insert), ExprStmt(span, again))), None)
+        body: list[Stmt] = [keep_key, keep_leaf, missing]
+        if node.name.field.name == "lookup_or_init":
+            body.append(If(span, self.is_zero(leaf, span), Return(span, self.zero_result(span)), None))
+        return StmtExpr(leaf_type, span, tuple(body), self.load(leaf))
+
+    def zero_result(self, span: Span) -> Expr | None:
+        result = self.function.type.result if self.function else INT
+        return None if result is VOID else Const(value_type(result), span, 0)
+
+    @staticmethod
+    def load(place: Expr) -> Expr:
+        return Load(value_type(place.type), place.span, place)
+
+    def is_zero(self, place: Expr, span: Span) -> Expr:
+        return Unary(INT, span, "!", self.load(place))
+
+    def increment_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        """increment and atomic_increment: adds to the leaf, which a plain hash gets if it has none."""
+        assert map.key is not None and map.value is not None
+        nodes = self.count(node, 1, 2)
+        span = self.span(node)
+        type = value_type(map.value)
+        if not isinstance(type, Integer):
+            self.error(f"'{node.name.field.name}' needs an integer leaf, '{map.name}' has '{map.value}'", node)
+        key_value = self.convert(self.value(nodes[0]), map.key, f"the key of '{map.name}'")
+        amount = self.integer(self.value(nodes[1]), "increment") if len(nodes) > 1 else Const(INT, span, 1)
+        is_atomic = node.name.field.name == "atomic_increment"
+        if is_atomic and type.size not in (4, 8):
+            self.error(f"atomic_increment needs a leaf of 4 or 8 bytes, '{map.name}' has {type.size}", node)
+        keep_key, key = self.set_local(map.key, key_value, span)
+        keep_amount, amount_ref = self.set_local(type, amount, span)
+        keep_leaf, leaf = self.set_local(Pointer(map.value), self.lookup_call(map, self.address(key), span), span)
+        target = Deref(map.value, span, self.load(leaf))
+        added: Expr
+        if is_atomic:
+            added = Atomic(type, span, "add", self.load(leaf), (self.load(amount_ref),))
+        else:
+            added = Update(type, span, target, "+", self.load(amount_ref), type)
+        missing: Stmt | None = None
+        if map.type is MapType.HASH:
+            first = self.helper("map_update_elem", LONG, span, self.map_address(map, span), self.address(key),
+                                self.address(amount_ref), self.number(_BPF_NOEXIST, span))
+            missing = ExprStmt(span, first)
+        choice = If(span, self.load(leaf), ExprStmt(span, added), missing)
+        return StmtExpr(VOID, span, (keep_key, keep_amount, keep_leaf, choice), None)
+
+    # -- buffers
+
+    def output_event(self, map: MapDef, pointer: Expr) -> None:
+        if isinstance(pointer.type, Pointer) and pointer.type.target is not VOID:
+            target = pointer.type.target
+            map.event = target.element if isinstance(target, Array) and isinstance(target.element, Record) else target
+
+    def size_argument(self, node: c_ast.Node) -> Expr:
+        return self.to_u64(self.integer(self.value(node), "size"))
+
+    def perf_submit_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        ctx, data, size = self.count(node, 3)
+        span = self.span(node)
+        pointer = self.pointer_argument(data, VOID, "the event")
+        self.output_event(map, pointer)
+        return self.helper("perf_event_output", LONG, span, self.to_u64(self.value(ctx)), self.map_address(map, span),
+                           self.number(_CURRENT_CPU, span), pointer, self.size_argument(size))
+
+    def ringbuf_output_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        data, size, flags = self.count(node, 3)
+        span = self.span(node)
+        pointer = self.pointer_argument(data, VOID, "the event")
+        self.output_event(map, pointer)
+        return self.helper("ringbuf_output", LONG, span, self.map_address(map, span), pointer, self.size_argument(size),
+                           self.size_argument(flags))
+
+    def ringbuf_reserve_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        (size,) = self.count(node, 1)
+        span = self.span(node)
+        length = self.constant(size, "the size to reserve")
+        return self.helper("ringbuf_reserve", Pointer(VOID), span, self.map_address(map, span), self.number(length, span),
+                           self.number(0, span))
+
+    def ringbuf_finish_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        data, flags = self.count(node, 2)
+        pointer = self.pointer_argument(data, VOID, "the record")
+        submit = node.name.field.name == "ringbuf_submit"
+        if submit:
+            self.output_event(map, pointer)
+        name = "ringbuf_submit" if submit else "ringbuf_discard"
+        return self.helper(name, VOID, self.span(node), pointer, self.size_argument(flags))
+
+    def ringbuf_query_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        (flags,) = self.count(node, 1)
+        span = self.span(node)
+        return self.helper("ringbuf_query", ULLONG, span, self.map_address(map, span), self.size_argument(flags))
+
+    # -- printk
+
+    def printk(self, node: c_ast.FuncCall) -> Expr:
+        nodes = self.args_of(node)
+        if not nodes or not isinstance(nodes[0], c_ast.Constant) or nodes[0].type != "string":
+            if len(nodes) >= 2 and isinstance(self.value(nodes[0]).type, Pointer):
+                return self.helper_call("bpf_trace_printk", node)
+            self.error("bpf_trace_printk needs a literal format", node)
+        if len(nodes) > 4:
+            self.error("bpf_trace_printk takes a format and at most 3 values", nodes[4], "split it into two calls")
+        span = self.span(node)
+        content = self.string_bytes(nodes[0]) + b"\0"
+        self.check_format(content[:-1].decode("utf-8", "replace"), len(nodes) - 1, nodes[0])
+        type = Array(CHAR, len(content))
+        _, place = self.temporary(type, span)
+        literal = Deref(type, span, StringAddress(Pointer(CHAR), span, content))
+        keep = Declare(span, place.var, (CopyRecord(type, span, place, literal),))  # type: ignore[arg-type]
+        values = [self.to_u64(self.value(one)) for one in nodes[1:]]
+        self.note_address(place)
+        address = AddressOf(Pointer(CHAR), span, place)
+        call = self.helper("trace_printk", LONG, span, address, self.number(len(content), span), *values)
+        return StmtExpr(LONG, span, (keep,), call)
+
+    def check_format(self, text: str, given: int, node: c_ast.Node) -> None:
+        span = self.span(node)
+        words = re.findall(r"%[-+ #0]*\d*(?:\.\d+)?((?:hh|h|ll|l|z)?[a-zA-Z%])", text)
+        words = [one for one in words if one != "%"]
+        bad = [one for one in words if one not in _PRINTK_WORDS]
+        if bad:
+            self.report(f"bpf_trace_printk: '%{bad[0]}' is not one of {' '.join('%' + one for one in _PRINTK_WORDS)}", span,
+                        severity="warning")
+        if len(words) > 3:
+            self.report("bpf_trace_printk: more than 3 conversion specifiers", span, severity="warning")
+        if sum(one == "s" for one in words) > 1:
+            self.report("bpf_trace_printk: more than one %s", span, severity="warning")
+        if len(words) != given:
+            self.report(f"bpf_trace_printk: {len(words)} conversion specifiers, {given} values", span, severity="warning")
+
+    # -- programs
+
+    def bind_parameters(self, function: FunctionDef, used: set[LocalVar]) -> list[Stmt]:
+        """The declarations that give a program's second and later parameters their values."""
+        rest = function.params[1:]
+        if not rest:
+            return []
+        if len(rest) > len(_CALL_REGISTERS):
+            self.error("too many arguments: only those in registers can be bound", function.span,
+                       f"a program takes ctx and at most {len(_CALL_REGISTERS)} more")
+        context = function.params[0]
+        regs = context.type.target if isinstance(context.type, Pointer) else None
+        if not isinstance(regs, Record) or regs.member("di") is None:
+            self.error(f"the parameters of '{function.name}' can only be bound when its first is 'struct pt_regs *ctx'",
+                       function.span)
+        is_syscall = function.name.startswith(("syscall__", "kprobe____x64_sys_"))
+        registers = _SYSCALL_REGISTERS if is_syscall else _CALL_REGISTERS
+        statements: list[Stmt] = []
+        for register, var in zip(registers, rest, strict=False):
+            if var in used:
+                statements.append(self.bind(var, context, regs, register, is_syscall))
+        return statements
+
+    def bind(self, var: LocalVar, context: LocalVar, regs: Record, register: str, is_syscall: bool) -> Stmt:
+        span = var.span
+        if not is_scalar(var.type):
+            self.error(f"parameter '{var.name}' is '{var.type}', which no register holds", span, "make it a pointer")
+        base: Expr = Deref(regs, span, Load(context.type, span, VarRef(context.type, span, context)))
+        if is_syscall:
+            wrapper = self.register(base, regs, "di", span)
+            base = Deref(regs, span, Cast(Pointer(regs), span, wrapper))
+        value = self.cast(self.register(base, regs, register, span), value_type(var.type), span)
+        return Declare(span, var, (Assign(value_type(var.type), span, VarRef(var.type, span, var), value),))
+
+    def register(self, base: Expr, regs: Record, name: str, span: Span) -> Expr:
+        found = regs.member(name)
+        if found is None:
+            self.error(f"'{regs}' has no register '{name}'", span)
+        return Load(value_type(found.type), span, MemberRef(found.type, span, base, found.offset))
+
+
+_PRINTK_WORDS = ("d", "u", "x", "i", "ld", "lu", "lx", "lld", "llu", "llx", "p", "s", "c")
+_Method = Callable[[DialectChecker, MapDef, c_ast.FuncCall], Expr]
+_ELEMENTS = frozenset({MapType.HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_HASH,
+                       MapType.LRU_PERCPU_HASH})
+_PERF, _RING = frozenset({MapType.PERF_EVENT_ARRAY}), frozenset({MapType.RINGBUF})
+_METHODS_OF_TABLES: dict[str, tuple[_Method, frozenset[MapType]]] = {
+    "lookup": (DialectChecker.lookup_method, _ELEMENTS),
+    "update": (DialectChecker.update_method, _ELEMENTS),
+    "insert": (DialectChecker.update_method, _ELEMENTS),
+    "delete": (DialectChecker.delete_method, _ELEMENTS),
+    "lookup_or_try_init": (DialectChecker.lookup_or_method, _ELEMENTS),
+    "lookup_or_init": (DialectChecker.lookup_or_method, _ELEMENTS),
+    "increment": (DialectChecker.increment_method, _ELEMENTS),
+    "atomic_increment": (DialectChecker.increment_method, _ELEMENTS),
+    "perf_submit": (DialectChecker.perf_submit_method, _PERF),
+    "ringbuf_output": (DialectChecker.ringbuf_output_method, _RING),
+    "ringbuf_reserve": (DialectChecker.ringbuf_reserve_method, _RING),
+    "ringbuf_submit": (DialectChecker.ringbuf_finish_method, _RING),
+    "ringbuf_discard": (DialectChecker.ringbuf_finish_method, _RING),
+    "ringbuf_query": (DialectChecker.ringbuf_query_method, _RING),
+}

@@ -1,0 +1,251 @@
+"""Expanded tokens -> AST, by pycparser's recursive descent with pycparserext's GNU extensions.
+
+The parser is fed our tokens, not text: nothing is lexed twice, and a node's coord.line is the index of its
+token, so every node has an exact place. What the two libraries do not parse is added here: `a ?: b`,
+operators after a statement expression, __auto_type, __builtin_offsetof. A name is a type if the text made
+it one, or if is_type says so (the kernel's typedefs); a declaration in the text hides the latter.
+
+Refuses with one CompileError, at the token where the grammar was left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from pycparser import c_ast
+from pycparser.c_lexer import Token as ParserToken
+from pycparser.c_lexer import _fixed_tokens, _keyword_map
+from pycparser.c_parser import ParseError
+from pycparserext.ext_c_lexer import GnuCLexer
+from pycparserext.ext_c_parser import AttributeSpecifier, GnuCParser
+
+from cfront.errors import CompileError, Diagnostic
+from cfront.preprocess import Token
+from cfront.source import Span
+
+__all__ = ["parse"]
+
+_KEYWORDS: dict[str, str] = {
+    **_keyword_map, **GnuCLexer._extra_keywords, "__signed__": "SIGNED", "__signed": "SIGNED",
+    "__builtin_offsetof": "OFFSETOF", "__alignof": "__ALIGNOF__", "__auto_type": "TYPEID", "__inline": "INLINE",
+    "__inline__": "INLINE", "__const": "CONST", "__const__": "CONST", "__volatile__": "VOLATILE",
+    "__volatile": "VOLATILE", "__restrict": "RESTRICT", "__restrict__": "RESTRICT", "__int128_t": "__INT128",
+}
+_KEYWORDS.pop("offsetof", None)  # a macro of ours
+_PUNCTUATION: dict[str, str] = {one.literal: one.tok_type for one in _fixed_tokens}
+_NUMBER = re.compile(r"(?:(0[xX][0-9a-fA-F]+)|(0[bB][01]+)|(0[0-7]*)|([1-9][0-9]*))(?:[uU]?(?:l|L|ll|LL)?|(?:l|L|ll|LL)[uU])")
+_FLOAT = re.compile(r"(?:[0-9]*\.[0-9]+|[0-9]+\.?)(?:[eE][+-]?[0-9]+)?[fFlL]?")
+_NUMBER_KINDS = ("INT_CONST_HEX", "INT_CONST_BIN", "INT_CONST_OCT", "INT_CONST_DEC")
+_SPELLING = {kind: text for text, kind in _PUNCTUATION.items()} | {"ID": "a name"}
+
+
+class _SyntaxError(Exception):
+    """Leaves the parser: index of the token, sentence."""
+
+    def __init__(self, index: int, message: str) -> None:
+        super().__init__(message)
+        self.index = index
+        self.message = message
+
+
+class _Feed:
+    """What the parser takes for its lexer: hands out our tokens with their index as line number."""
+
+    def __init__(
+        self, error_func: object, on_lbrace_func: Callable[[], None], on_rbrace_func: Callable[[], None],
+        type_lookup_func: Callable[[str], bool],
+    ) -> None:
+        self.on_lbrace = on_lbrace_func
+        self.on_rbrace = on_rbrace_func
+        self.is_type = type_lookup_func
+        self.tokens: Sequence[Token] = ()
+        self.at = 0
+        self.filename = ""
+        self.pending: ParserToken | None = None
+
+    def input(self, text: str, filename: str = "") -> None:
+        self.filename = filename
+
+    def token(self) -> ParserToken | None:
+        if self.pending is not None:
+            made, self.pending = self.pending, None
+            return made
+        if self.at >= len(self.tokens):
+            return None
+        index = self.at
+        one = self.tokens[index]
+        self.at += 1
+        text = one.text
+        if one.kind == "id":
+            kind = _KEYWORDS.get(text)
+            if kind is None:
+                kind = "TYPEID" if self.is_type(text) else "ID"
+            return ParserToken(kind, text, index, 0)
+        if one.kind == "punct":
+            kind = _PUNCTUATION.get(text)
+            if kind is None:
+                raise _SyntaxError(index, f"stray {text!r} in program")
+            if kind == "LBRACE":
+                self.on_lbrace()
+            elif kind == "RBRACE":
+                self.on_rbrace()
+            return ParserToken(kind, text, index, 0)
+        if one.kind == "num":
+            return ParserToken(self.number_kind(index, text), text, index, 0)
+        if one.kind == "str":
+            if text[0] != '"':
+                raise _SyntaxError(index, "wide string literals are not supported")
+            return ParserToken("STRING_LITERAL", text, index, 0)
+        if one.kind == "chr":
+            if text[0] != "'":
+                raise _SyntaxError(index, "wide character constants are not supported")
+            return ParserToken("CHAR_CONST", text, index, 0)
+        assert one.kind == "pragma", one
+        self.pending = ParserToken("PPPRAGMASTR", text, index, 0)
+        return ParserToken("PPPRAGMA", "pragma", index, 0)
+
+    @staticmethod
+    def number_kind(index: int, text: str) -> str:
+        match = _NUMBER.fullmatch(text)
+        if match is not None:
+            return _NUMBER_KINDS[(match.lastindex or 1) - 1]
+        if _FLOAT.fullmatch(text):
+            return "FLOAT_CONST"
+        raise _SyntaxError(index, f"invalid number {text!r}")
+
+
+class _AttributedStruct(c_ast.Struct):  # type: ignore[misc]
+    """A struct definition with attributes: .attrib is a list of AttributeSpecifier."""
+
+    def __init__(self, plain: c_ast.Struct, attrib: list[AttributeSpecifier]) -> None:
+        super().__init__(plain.name, plain.decls, plain.coord)
+        self.attrib = [*attrib, *([plain.attrib] if hasattr(plain, "attrib") else [])]
+
+
+class _AttributedUnion(c_ast.Union):  # type: ignore[misc]
+    """A union definition with attributes."""
+
+    def __init__(self, plain: c_ast.Union, attrib: list[AttributeSpecifier]) -> None:
+        super().__init__(plain.name, plain.decls, plain.coord)
+        self.attrib = [*attrib]
+
+
+class _Parser(GnuCParser):  # type: ignore[misc]
+    lexer_class = _Feed
+
+    def __init__(self, tokens: Sequence[Token], is_type: Callable[[str], bool]) -> None:
+        super().__init__()
+        self.clex.tokens = tokens
+        self.is_external_type = is_type
+
+    def _is_type_in_scope(self, name: str) -> bool:
+        for scope in reversed(self._scope_stack):
+            if name in scope:
+                return bool(scope[name])
+        return self.is_external_type(name)
+
+    def _parse_error(self, msg: str, coord: Any) -> NoReturn:
+        index = coord.line if hasattr(coord, "line") else self.here()
+        raise _SyntaxError(index, msg)
+
+    def here(self) -> int:
+        tok = self._peek()
+        return len(self.clex.tokens) - 1 if tok is None else tok.lineno
+
+    def _expect(self, token_type: str) -> ParserToken:
+        tok = self._peek()
+        if tok is None or tok.type != token_type:
+            wanted = _SPELLING.get(token_type, token_type)
+            wanted = wanted if wanted == "a name" else f"'{wanted}'"
+            found = "the end of the text" if tok is None else f"'{tok.value}'"
+            raise _SyntaxError(self.here(), f"expected {wanted} before {found}")
+        return self._advance()
+
+    def _parse_assignment_expression(self) -> c_ast.Node:
+        expr = self._parse_conditional_expression()
+        if self._is_assignment_op():
+            op = self._advance()
+            rhs = self._parse_assignment_expression()
+            return c_ast.Assignment(op.value, expr, rhs, self._tok_coord(op))
+        return expr
+
+    def _parse_conditional_expression(self) -> c_ast.Node:
+        expr = self._parse_binary_expression()
+        question = self._accept("CONDOP")
+        if question:
+            coord = self._tok_coord(question)
+            if self._accept("COLON"):
+                return c_ast.TernaryOp(expr, None, self._parse_conditional_expression(), coord)
+            yes = self._parse_expression()
+            self._expect("COLON")
+            return c_ast.TernaryOp(expr, yes, self._parse_conditional_expression(), coord)
+        return expr
+
+    def _parse_unary_expression(self) -> c_ast.Node:
+        kind = self._peek_type()
+        if kind in ("__EXTENSION__",):
+            self._advance()
+            return self._parse_cast_expression()
+        if kind == "LAND":
+            raise _SyntaxError(self.here(), "label addresses are not supported (use a switch)")
+        return super()._parse_unary_expression()
+
+    def _build_declarations(self, spec: Any, decls: Any, typedef_namespace: bool = False) -> list[c_ast.Node]:
+        """Hands attributes among the specifiers to the struct they define, which Typedef would lose."""
+        found = [one for one in spec["function"] if isinstance(one, AttributeSpecifier)]
+        if found:
+            for at, one in enumerate(spec["type"]):
+                if isinstance(one, (c_ast.Struct, c_ast.Union)) and one.decls is not None:
+                    kind = _AttributedStruct if isinstance(one, c_ast.Struct) else _AttributedUnion
+                    spec["type"][at] = kind(one, found)
+        built: list[c_ast.Node] = super()._build_declarations(spec, decls, typedef_namespace)
+        return built
+
+    def _starts_expression(self, tok: ParserToken | None = None) -> bool:
+        tok = tok or self._peek()
+        if tok is not None and tok.type in ("__ALIGNOF__", "__EXTENSION__", "__BUILTIN_TYPES_COMPATIBLE_P"):
+            return True
+        return bool(super()._starts_expression(tok))
+
+
+def _explain(tokens: Sequence[Token], error: _SyntaxError) -> tuple[str, str]:
+    """(sentence, hint) in the user's words for what the parser said."""
+    message = error.message
+    if tokens and error.index > 0 and tokens[error.index].kind == "id" and tokens[error.index - 1].kind == "id":
+        before = tokens[error.index - 1].text
+        if before not in _KEYWORDS:
+            return f"unknown type name '{before}'", "declare the type before its use, or write struct NAME"
+    if message.startswith("before: "):
+        return f"syntax error before '{message[8:]}'", ""
+    known = {
+        "Invalid expression": "expected an expression", "At end of input": "unexpected end of the text",
+        "Invalid declaration": "expected a declaration", "Missing type in declaration": "a type is missing here",
+        "Invalid multiple types specified": "two types in one declaration",
+        "Invalid specifier list": "expected a type", "Invalid declarator": "expected a name",
+    }
+    if message in known:
+        return known[message], ""
+    return message[:1].lower() + message[1:], ""
+
+
+def parse(tokens: Sequence[Token], *, filename: str, is_type: Callable[[str], bool], sources: dict[str, str]) -> c_ast.FileAST:
+    """The AST of tokens; a node's coord.line is the index of its token. Raises CompileError."""
+    try:
+        parser = _Parser(tokens, is_type)
+        return parser.parse("", filename)
+    except _SyntaxError as error:
+        index = min(error.index, len(tokens) - 1)
+        span = tokens[index].span if tokens else Span(filename, 1, 1)
+        message, hint = _explain(tokens, error)
+    except ParseError as error:
+        span, message, hint = tokens[-1].span if tokens else Span(filename, 1, 1), str(error), ""
+    except RecursionError:
+        span, message, hint = Span(filename, 1, 1), "the text is nested too deeply", "split the expression or block"
+    except (AttributeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        # pycparserext's tree surgery on declarations that are not C
+        at = min(parser.clex.at, len(tokens) - 1)
+        span, message, hint = tokens[at].span if tokens else Span(filename, 1, 1), f"syntax error ({error})", ""
+    lines = sources.get(span.file, "").split("\n")
+    line = lines[span.line - 1] if span.line <= len(lines) else ""
+    raise CompileError([Diagnostic(message, span, hint=hint, source_line=line)])

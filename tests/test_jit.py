@@ -1,0 +1,208 @@
+"""The JIT computes what Linux computes: the same bytecode, the same r0.
+
+isa_results.txt holds what Linux 6.18 answered (BPF_PROG_TEST_RUN as a socket filter); a test under the
+linux mark asks the running kernel again."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bcc_py.errors import LoadError, NotSupportedError
+from bcc_py.isa import Insn, encode
+from bcc_py.jit import NativeHelper, NativeLibrary, NativeMap, NativeTarget, compile_program, llvm_ir
+from bcc_py.linux import sys as linux_sys
+from bcc_py.spec import ProgramSpec
+from cfront.uapi import ProgType
+from tests.isa_programs import cases, wide
+
+_RESULTS = {line[11:]: int(line[:10], 16) for line in (Path(__file__).parent / "data/isa_results.txt").read_text().splitlines()}
+_STATE = ctypes.create_string_buffer(64)
+_ADDRESS = ctypes.addressof(_STATE)
+
+
+@dataclass(frozen=True)
+class _Extent:
+    start: int
+    end: int
+    stack_bytes: int = 512
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """Stands for what the verifier gives."""
+
+    insns: tuple[Insn, ...]
+
+    @property
+    def spec(self) -> ProgramSpec:
+        return ProgramSpec("case", "socket", ProgType.SOCKET_FILTER, self.insns)
+
+    @property
+    def functions(self) -> Sequence[_Extent]:
+        starts = sorted({0} | {at + 1 + one.imm for at, one in enumerate(self.insns) if one.code == 0x85 and one.src == 1})
+        return [_Extent(start, end) for start, end in zip(starts, [*starts[1:], len(self.insns)], strict=True)]
+
+    @property
+    def reached(self) -> frozenset[int]:
+        return frozenset(range(len(self.insns)))
+
+
+def _target(helpers: dict[int, NativeHelper] | None = None, maps: dict[int, NativeMap] | None = None) -> NativeTarget:
+    return NativeTarget(_ADDRESS, _ADDRESS, _ADDRESS + 8, helpers or {}, maps or {})
+
+
+def _run(insns: Sequence[Insn], ctx: int = 0, target: NativeTarget | None = None) -> int:
+    made = compile_program(_Accepted(tuple(insns)), target or _target())
+    try:
+        return made.run(ctx)
+    finally:
+        made.close()
+
+
+def test_every_case_has_a_result() -> None:
+    names = [name for name, _ in cases()]
+    assert len(names) == len(set(names)) >= 1000
+    assert set(names) == set(_RESULTS)
+
+
+def _joined(group: Sequence[tuple[str, tuple[Insn, ...]]]) -> tuple[Insn, ...]:
+    """One program that runs case number r1 of group: compiled once, they cost a tenth."""
+    calls: list[Insn] = []
+    bodies: list[Insn] = []
+    head = 3 * len(group) + 2
+    for at, (_, insns) in enumerate(group):
+        slot = len(calls) + 1
+        calls += [Insn(0x55, 1, 0, 2, at), Insn(0x85, 0, 1, 0, head + len(bodies) - slot - 1), Insn(0x95)]
+        bodies += insns
+    return (*calls, Insn(0xB7), Insn(0x95), *bodies)
+
+
+def _with_own_callees(group: Sequence[tuple[str, tuple[Insn, ...]]]) -> list[tuple[str, tuple[Insn, ...]]]:
+    return [one for one in group if not any(insn.code == 0x85 for insn in one[1])]
+
+
+def test_the_machine_computes_what_linux_computed() -> None:
+    every = cases()
+    group = _with_own_callees(every)
+    wrong = []
+    for first in range(0, len(group), 128):
+        part = group[first : first + 128]
+        made = compile_program(_Accepted(_joined(part)), _target())
+        wrong += [name for at, (name, _) in enumerate(part) if made.run(at) & 0xFFFFFFFF != _RESULTS[name]]
+        made.close()
+    wrong += [name for name, insns in every if (name, insns) not in group and _run(insns) & 0xFFFFFFFF != _RESULTS[name]]
+    assert wrong == []
+
+
+@pytest.mark.linux
+def test_linux_still_computes_the_same(linux_sys_ready: None) -> None:
+    wrong = []
+    for name, insns in cases():
+        fd = linux_sys.prog_load(ProgType.SOCKET_FILTER, encode(insns))
+        try:
+            if linux_sys.prog_test_run(fd, bytes(64)).retval != _RESULTS[name]:
+                wrong.append(name)
+        finally:
+            linux_sys.close(fd)
+    assert wrong == []
+
+
+@pytest.fixture
+def linux_sys_ready() -> None:
+    try:
+        linux_sys.close(linux_sys.prog_load(ProgType.SOCKET_FILTER, encode((Insn(0xB7), Insn(0x95)))))
+    except NotSupportedError as error:
+        pytest.skip(str(error))
+
+
+def test_all_64_bits_of_r0_come_back() -> None:
+    assert _run([*wide(0, 0xFEDCBA9876543210), Insn(0x95)]) == 0xFEDCBA9876543210
+
+
+def test_the_context_is_native_memory() -> None:
+    ctx = ctypes.create_string_buffer(bytes(range(16)))
+    assert _run([Insn(0x79, 0, 1, 8), Insn(0x95)], ctypes.addressof(ctx)) == int.from_bytes(range(8, 16), "little")
+
+
+def test_unwritten_stack_reads_as_zeros() -> None:
+    insns = [Insn(0x79, 0, 10, -512), Insn(0x79, 1, 10, -8), Insn(0x4F, 0, 1), Insn(0x95)]
+    assert _run(insns) == 0
+
+
+def test_an_array_lookup_is_inlined_and_bounded() -> None:
+    values = (ctypes.c_uint64 * 4)(10, 11, 12, 13)
+    array = NativeMap(0, True, ctypes.addressof(values), 4, 8)
+    target = _target(maps={7: array})
+
+    def lookup(index: int) -> list[Insn]:
+        return [Insn(0x62, 10, 0, -4, index), Insn(0x18, 1, 1, 0, 7), Insn(0), Insn(0xBF, 2, 10), Insn(0x07, 2, 0, 0, -4),
+                Insn(0x85, 0, 0, 0, 1), Insn(0x15, 0, 0, 1, 0), Insn(0x79, 0, 0), Insn(0x95)]
+
+    assert [_run(lookup(index), target=target) for index in (0, 3, 4, -1)] == [10, 13, 0, 0]
+
+
+def test_a_per_cpu_array_gives_this_cpus_value() -> None:
+    values = (ctypes.c_uint64 * 4)(10, 11, 12, 13)
+    target = _target(maps={7: NativeMap(0, True, ctypes.addressof(values), 2, 16, 8)})
+    insns = [Insn(0x62, 10, 0, -4, 1), Insn(0x18, 1, 1, 0, 7), Insn(0), Insn(0xBF, 2, 10), Insn(0x07, 2, 0, 0, -4),
+             Insn(0x85, 0, 0, 0, 1), Insn(0x79, 0, 0), Insn(0x95)]
+    ctypes.c_uint32.from_address(_ADDRESS + 8).value = 1
+    assert _run(insns, target=target) == 13
+    ctypes.c_uint32.from_address(_ADDRESS + 8).value = 0
+    assert _run(insns, target=target) == 12
+
+
+def test_a_map_value_address_is_a_constant() -> None:
+    values = (ctypes.c_uint64 * 4)(10, 11, 12, 13)
+    target = _target(maps={7: NativeMap(0, True, ctypes.addressof(values), 1, 32)})
+    assert _run([Insn(0x18, 1, 2, 0, 7), Insn(0, 0, 0, 0, 16), Insn(0x79, 0, 1), Insn(0x95)], target=target) == 12
+
+
+def test_slots_that_no_path_reaches_are_left_out() -> None:
+    class Partly(_Accepted):
+        @property
+        def reached(self) -> frozenset[int]:
+            return frozenset({0, 1, 3})
+
+    made = compile_program(Partly((Insn(0xB7, 0, 0, 0, 4), Insn(0x15, 0, 0, 1, 4), Insn(0x85, 0, 0, 0, 9999), Insn(0x95))), _target())
+    assert made.run(0) == 4
+
+
+@pytest.mark.parametrize(("insns", "words"), [
+    ([Insn(0x85, 0, 0, 0, 181), Insn(0x95)], "insn 0: helper bpf_loop#181 does not exist there yet"),
+    ([Insn(0x85, 0, 0, 0, 9999), Insn(0x95)], "insn 0: helper bpf_unknown#9999"),
+    ([Insn(0x85, 0, 2, 0, 5), Insn(0x95)], "a call of a kernel function"),
+    ([Insn(0x18, 1, 4, 0, 5), Insn(0), Insn(0x95)], "a 64-bit load of kind 4"),
+    ([Insn(0x18, 1, 1, 0, 5), Insn(0), Insn(0x95)], "fd 5 is not a map"),
+    ([Insn(0x20, 0, 0, 0, 5), Insn(0x95)], "classic BPF packet loads"),
+    ([Insn(0xE5), Insn(0x95)], "unknown opcode 0xe5"),
+    ([Insn(0xDB, 10, 1, -8, 0x33), Insn(0x95)], "unknown atomic operation 0x33"),
+])
+def test_what_has_no_native_form_is_refused_in_words(insns: list[Insn], words: str) -> None:
+    with pytest.raises(NotSupportedError, match="compiling case for the simulated kernel") as caught:
+        llvm_ir(_Accepted(tuple(insns)), _target())
+    assert words in str(caught.value)
+
+
+def test_code_pages_are_not_writable() -> None:
+    made = compile_program(_Accepted((Insn(0xB7), Insn(0x95))), _target())
+    address = int(made._engine.get_function_address("run"))
+    rows = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    here = [row[1] for row in rows if int(row[0].split("-")[0], 16) <= address < int(row[0].split("-")[1], 16)]
+    assert here == ["r-xp"]
+
+
+def test_a_closed_program_can_be_closed_again() -> None:
+    made = compile_program(_Accepted((Insn(0xB7), Insn(0x95))), _target())
+    made.close()
+    made.close()
+
+
+def test_bytes_that_are_no_object_are_refused() -> None:
+    with pytest.raises(LoadError, match="linking a native object"):
+        NativeLibrary(b"no ELF at all")

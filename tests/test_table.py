@@ -1,0 +1,405 @@
+"""Tables over a map kept in a dict, and over real maps where bpf(2) is permitted."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bcc_py.errors import KeyNotFound, MapError, NotSupportedError
+from bcc_py.linux.kernel import LinuxKernel
+from bcc_py.spec import MapSpec
+from bcc_py.table import (
+    Array,
+    HashTable,
+    PerCpuArray,
+    PerCpuHash,
+    PerfEventArray,
+    RingBuf,
+    Table,
+    _RecordAddress,
+    ctypes_from_ctype,
+    table_for,
+)
+from cfront import ctype
+from cfront.ctype import Field, Pointer, Record, RecordMember, lay_out
+from cfront.uapi import MapType
+
+
+class DictMap:
+    """A map kept in a dict; arrays and per-CPU maps as the kernel has them."""
+
+    def __init__(self, spec: MapSpec, cpus: int) -> None:
+        self.spec, self.fd, self.values = spec, 3, {}
+        per_cpu = spec.type in (MapType.PERCPU_HASH, MapType.PERCPU_ARRAY)
+        self.value_bytes = (spec.value_size + 7) // 8 * 8 * cpus if per_cpu else spec.value_size
+        if spec.type in (MapType.ARRAY, MapType.PERCPU_ARRAY):
+            self.values: dict[bytes, bytes] = {i.to_bytes(4, "little"): bytes(self.value_bytes) for i in range(spec.max_entries)}
+
+    def lookup(self, key: bytes) -> bytes | None:
+        assert len(key) == self.spec.key_size
+        return self.values.get(key)
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        assert len(key) == self.spec.key_size and len(value) == self.value_bytes
+        self.values[key] = value
+
+    def delete(self, key: bytes) -> None:
+        if key not in self.values:
+            raise KeyNotFound("deleting", self.spec.name, key)
+        del self.values[key]
+
+    def next_key(self, key: bytes | None) -> bytes | None:
+        keys = list(self.values)
+        if key is None or key not in self.values:
+            return keys[0] if keys else None
+        at = keys.index(key) + 1
+        return keys[at] if at < len(keys) else None
+
+    def close(self) -> None: ...
+
+
+class FakeRing:
+    is_closed = False
+
+    def consume(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class DictKernel:
+    cpus = 3
+
+    def create_map(self, spec: MapSpec) -> DictMap:
+        return DictMap(spec, self.cpus)
+
+    def open_perf_buffer(self, map: Any, callback: Any, lost: Any, pages: int) -> FakeRing:
+        self.callback, self.lost, self.pages = callback, lost, pages
+        return FakeRing()
+
+    def open_ring_buffer(self, map: Any, callback: Any) -> FakeRing:
+        self.callback = callback
+        return FakeRing()
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(params=["dict", pytest.param("linux", marks=pytest.mark.linux)])
+def kernel(request: pytest.FixtureRequest) -> Iterator[Any]:
+    if request.param == "dict":
+        yield DictKernel()
+        return
+    try:
+        made = LinuxKernel()
+    except NotSupportedError as error:
+        if os.environ.get("BCC_PY_LINUX") == "1":
+            raise
+        pytest.skip(str(error))
+    yield made
+    made.close()
+
+
+def struct(name: str, *members: tuple[str, ctype.CType], is_packed: bool = False) -> Record:
+    fields, size, align = lay_out("struct", [RecordMember(*one) for one in members], is_packed)
+    return Record("struct", name, fields, size, align)
+
+
+KEY = struct("key_t", ("bucket", ctype.UINT), ("slot", ctype.ULLONG))
+
+
+def table(kernel: Any, type: MapType, key: ctype.CType | None, leaf: ctype.CType | None, entries: int = 100, **more: Any) -> Any:
+    spec = MapSpec("t", type, key.size if key else 4, leaf.size if leaf else 4, entries)
+    return table_for(kernel.create_map(spec), kernel, key, leaf, **more)
+
+
+# ---- ctypes
+
+
+def test_simple_types() -> None:
+    pairs = [(ctype.CHAR, ctypes.c_char), (ctype.UCHAR, ctypes.c_ubyte), (ctype.INT, ctypes.c_int), (ctype.ULLONG, ctypes.c_ulonglong),
+             (ctype.BOOL, ctypes.c_bool), (Pointer(ctype.CHAR), ctypes.c_ulonglong), (ctype.Enum("e", {}, ctype.UINT), ctypes.c_uint)]
+    for ours, theirs in pairs:
+        assert ctypes_from_ctype(ours) is theirs
+    assert ctypes.sizeof(ctypes_from_ctype(ctype.Array(ctype.Array(ctype.SHORT, 3), 5))) == 30
+    assert ctypes.sizeof(ctypes_from_ctype(ctype.UINT128)) == 16
+    assert ctypes.sizeof(ctypes_from_ctype(ctype.VOID)) == 0
+
+
+def test_padding_is_spelled_out_as_bcc_does() -> None:
+    made = ctypes_from_ctype(struct("s", ("a", ctype.CHAR), ("b", ctype.ULLONG), ("c", ctype.USHORT)))
+    assert [name for name, *_ in made._fields_] == ["a", "__pad_1", "b", "c", "__pad_end"]
+    assert made._pack_ == 1 and ctypes.sizeof(made) == 24
+
+
+SCALARS = {ctype.CHAR: ctypes.c_char, ctype.UCHAR: ctypes.c_ubyte, ctype.SHORT: ctypes.c_short, ctype.UINT: ctypes.c_uint,
+           ctype.LONG: ctypes.c_long, ctype.ULLONG: ctypes.c_ulonglong}
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(SCALARS)), st.integers(0, 5)), min_size=1, max_size=8))
+def test_layout_is_that_of_the_c_compiler(rows: list[tuple[ctype.Integer, int]]) -> None:
+    """ctypes' own natural layout is the platform ABI's."""
+    members = [(f"m{i}", ctype.Array(one, n) if n else one) for i, (one, n) in enumerate(rows)]
+    natural = type("Natural", (ctypes.Structure,), {"_fields_": [
+        (f"m{i}", SCALARS[one] * n if n else SCALARS[one]) for i, (one, n) in enumerate(rows)]})
+    made = ctypes_from_ctype(struct("s", *members))
+    assert ctypes.sizeof(made) == ctypes.sizeof(natural)
+    for name, _ in members:
+        assert getattr(made, name).offset == getattr(natural, name).offset
+
+
+def test_nested_anonymous_union_packed_and_flexible() -> None:
+    fields, size, align = lay_out("union", [RecordMember("v4", ctype.UINT), RecordMember("v6", ctype.Array(ctype.UCHAR, 16))])
+    either = Record("union", "", fields, size, align)
+    made = ctypes_from_ctype(struct("s", ("x", ctype.CHAR), ("", either), ("rest", ctype.Array(ctype.CHAR, None)), is_packed=True))
+    assert ctypes.sizeof(made) == 17
+    one = made(x=b"a", v4=0x01020304)
+    assert bytes(one)[1:5] == b"\4\3\2\1" and list(one.v6[:4]) == [4, 3, 2, 1]
+
+
+def test_bit_fields_that_ctypes_can_and_cannot_do() -> None:
+    fields, size, align = lay_out("struct", [RecordMember("a", ctype.UINT, 3), RecordMember("b", ctype.UINT, 5), RecordMember("c", ctype.UINT)])
+    made = ctypes_from_ctype(Record("struct", "s", fields, size, align))
+    assert bytes(made(a=5, b=17, c=1)) == bytes([5 | 17 << 3, 0, 0, 0, 1, 0, 0, 0])
+    odd = Record("struct", "odd", [Field("a", ctype.UINT, 0, 0, 3), Field("b", ctype.UINT, 6)], 10, 1)
+    with pytest.raises(NotSupportedError, match="reading struct odd from Python"):
+        ctypes_from_ctype(odd)
+
+
+# ---- hash tables
+
+
+def test_hash_table_is_a_mapping(kernel: Any) -> None:
+    t = table(kernel, MapType.HASH, ctype.UINT, ctype.ULLONG)
+    assert isinstance(t, HashTable) and len(t) == 0 and not t.items()
+    t[t.Key(1)] = t.Leaf(10)
+    t[ctypes.c_uint(2)] = ctypes.c_ulonglong(20)
+    t[3] = 30
+    assert len(t) == 3 and t[t.Key(2)].value == 20 and t.get(t.Key(9)) is None
+    assert {key.value: leaf.value for key, leaf in t.items()} == {1: 10, 2: 20, 3: 30}
+    assert sorted(key.value for key in t) == [key.value for key in sorted(t.keys(), key=bytes)] == [1, 2, 3]
+    assert sorted(leaf.value for leaf in t.values()) == sorted(leaf.value for leaf in t.itervalues()) == [10, 20, 30]
+    assert t.Key(1) in t and t.Key(9) not in t
+    with pytest.raises(KeyError):
+        t[t.Key(9)]
+    with pytest.raises(KeyError):
+        del t[t.Key(9)]
+    assert t.pop(t.Key(1)).value == 10 and len(t) == 2
+    t.zero()
+    assert [leaf.value for leaf in t.values()] == [0, 0]
+    t.update({3: 31, 4: 40})
+    assert t.setdefault(t.Key(4), t.Leaf(1)).value == 40
+    t.popitem()
+    t.clear()
+    assert len(t) == 0 and t.max_entries == 100 and t.ttype == 1 and t.get_fd() == t.map_fd
+
+
+def test_struct_keys_and_leaves(kernel: Any) -> None:
+    leaf = struct("leaf_t", ("name", ctype.Array(ctype.CHAR, 6)), ("count", ctype.ULLONG))
+    t = table(kernel, MapType.HASH, KEY, leaf)
+    t[t.Key(bucket=7, slot=3)] = t.Leaf(name=b"sh", count=5)
+    ((key, value),) = t.items()
+    assert (key.bucket, key.slot, value.name, value.count) == (7, 3, b"sh", 5)
+
+
+def test_wrong_keys_are_refused(kernel: Any) -> None:
+    t = table(kernel, MapType.HASH, KEY, ctype.ULLONG)
+    with pytest.raises(TypeError, match="a key of table t is a key_t, not int"):
+        t[5]
+    with pytest.raises(MapError, match="a key of 4 bytes \\(it takes 16\\)"):
+        t[ctypes.c_uint(4)]
+    with pytest.raises(TypeError):
+        t[t.Key(1, b"", 1)] = "text"
+
+
+def test_walk_ends_although_keys_vanish() -> None:
+    kernel = DictKernel()
+    t = table(kernel, MapType.HASH, ctype.UINT, ctype.ULLONG)
+    for i in range(20):
+        t[i] = i
+    real = t.map.next_key
+
+    def vanishing(key: bytes | None) -> bytes | None:
+        t.map.values.pop(key, None)
+        return real(key)
+
+    t.map.next_key = vanishing
+    assert len(t.keys()) == 20 and t.items() == []
+
+
+# ---- arrays and per-CPU tables
+
+
+def test_array(kernel: Any) -> None:
+    t = table(kernel, MapType.ARRAY, ctype.UINT, ctype.ULLONG, 5)
+    assert isinstance(t, Array) and len(t) == 5
+    t[0], t[-1] = 7, t.Leaf(9)
+    assert [leaf.value for leaf in t.values()] == [7, 0, 0, 0, 9] and t[ctypes.c_int(4)].value == 9
+    del t[0]
+    t.clearitem(4)
+    assert [leaf.value for leaf in t.values()] == [0] * 5
+    for index in (5, -6):
+        with pytest.raises(IndexError, match="Array index out of range"):
+            t[index]
+    with pytest.raises(IndexError, match="Array index must be an integer type"):
+        t["x"]
+    t[1] = 3
+    t.clear()
+    assert t[1].value == 0
+
+
+@pytest.mark.parametrize("leaf", [ctype.ULLONG, ctype.UINT, ctype.INT, ctype.USHORT])
+def test_per_cpu_tables(kernel: Any, leaf: ctype.Integer) -> None:
+    for kind, cls in ((MapType.PERCPU_HASH, PerCpuHash), (MapType.PERCPU_ARRAY, PerCpuArray)):
+        t = table(kernel, kind, ctype.UINT, leaf, 4)
+        assert isinstance(t, cls)
+        values = [cpu + 1 for cpu in range(kernel.cpus)]
+        t[t.Key(2)] = t.Leaf(*values)
+        assert list(t[t.Key(2)]) == list(t.getvalue(t.Key(2))) == values
+        assert t.sum(t.Key(2)).value == sum(values) and t.max(t.Key(2)).value == kernel.cpus
+        assert t.average(t.Key(2)) == sum(values) / kernel.cpus
+        t.zero()
+        assert list(t[t.Key(2)]) == [0] * kernel.cpus
+        t[t.Key(2)] = t.Leaf(*values)
+        t.clear()
+        assert t.get(t.Key(2)) is None if kind is MapType.PERCPU_HASH else list(t[2]) == [0] * kernel.cpus
+        with pytest.raises(KeyNotFound if kind is MapType.PERCPU_HASH else IndexError):
+            t.getvalue(t.Key(99))
+
+
+def test_negative_per_cpu_values_stay_negative(kernel: Any) -> None:
+    t = table(kernel, MapType.PERCPU_ARRAY, ctype.UINT, ctype.INT, 1)
+    t[0] = t.Leaf(*([-5] * kernel.cpus))
+    assert t.sum(0).value == -5 * kernel.cpus
+
+
+def test_reducer_and_struct_leaves(kernel: Any) -> None:
+    t = table(kernel, MapType.PERCPU_ARRAY, ctype.UINT, ctype.ULLONG, 1, reducer=lambda a, b: a + b)
+    t[0] = t.Leaf(*([4] * kernel.cpus))
+    assert t[0] == 4 * kernel.cpus
+    t = table(kernel, MapType.PERCPU_HASH, ctype.UINT, struct("s", ("a", ctype.INT), ("b", ctype.SHORT), ("c", ctype.CHAR)), 4)
+    t[t.Key(0)] = t.Leaf(*[t.sLeaf(cpu, 2, b"x") for cpu in range(kernel.cpus)])
+    assert [one.a for one in t[t.Key(0)]] == list(range(kernel.cpus))
+    with pytest.raises(IndexError, match="must be an integer type"):
+        t.sum(t.Key(0))
+
+
+def test_tables_without_types_are_integers_or_bytes(kernel: Any) -> None:
+    t = table(kernel, MapType.HASH, None, None)
+    t[1] = 2
+    assert t[t.Key(1)].value == 2 and t.Leaf is ctypes.c_uint
+
+
+# ---- histograms
+
+
+def test_histogram_of_plain_slots(kernel: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    t = table(kernel, MapType.ARRAY, ctype.INT, ctype.ULLONG, 64)
+    t[3], t[4] = 10, 100
+    t.print_log2_hist("usecs", strip_leading_zero=True)
+    assert capsys.readouterr().out == (
+        "     usecs               : count     distribution\n"
+        "         4 -> 7          : 10       |****                                    |\n"
+        "         8 -> 15         : 100      |****************************************|\n")
+    t.print_linear_hist()
+    assert capsys.readouterr().out.splitlines()[-1] == "        4          : 100      |****************************************|"
+
+
+def test_histogram_by_bucket(kernel: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    t = table(kernel, MapType.HASH, KEY, ctype.ULLONG)
+    for bucket, slot, count in ((2, 1, 5), (1, 2, 3), (2, 2, 1)):
+        t[t.Key(bucket=bucket, slot=slot)] = count
+    t.print_log2_hist("ns", "disk", section_print_fn=lambda one: f"<{one}>", bucket_fn=lambda one: one * 10, bucket_sort_fn=sorted)
+    out = capsys.readouterr().out
+    assert out.startswith("\ndisk = <10>\n     ns ") and "\ndisk = <20>\n" in out
+    assert out.count("distribution") == 2 and "         0 -> 1          : 5 " in out
+    t.print_linear_hist("ns")
+    assert "\nBucket ptr = 1\n" in capsys.readouterr().out
+
+
+def test_histogram_with_a_string_bucket_and_a_wild_slot(kernel: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    key = struct("k", ("name", ctype.Array(ctype.CHAR, 8)), ("slot", ctype.ULLONG))
+    t = table(kernel, MapType.HASH, key, ctype.ULLONG)
+    t[t.Key(b"sh", 3)] = 7
+    t.print_log2_hist()
+    assert "\nBucket ptr = b'sh'\n" in capsys.readouterr().out
+    t[t.Key(b"sh", 2000)] = 7
+    with pytest.raises(IndexError, match="Index in print_linear_hist\\(\\) of 2000 exceeds max of 1025"):
+        t.print_linear_hist()
+
+
+# ---- records
+
+EVENT = struct("data_t", ("pid", ctype.UINT), ("comm", ctype.Array(ctype.CHAR, 16)))
+
+
+def test_perf_callbacks_get_an_address_for_event(capsys: pytest.CaptureFixture[str]) -> None:
+    kernel = DictKernel()
+    t = table(kernel, MapType.PERF_EVENT_ARRAY, None, None, 3, event_type=EVENT)
+    assert isinstance(t, PerfEventArray)
+    got: list[tuple[int, int, Any]] = []
+    t.open_perf_buffer(lambda cpu, data, size: got.append((cpu, size, t.event(data))), page_cnt=64)
+    record = memoryview(bytes((5).to_bytes(4, "little") + b"bash".ljust(16, b"\0") + bytes(4)))
+    kernel.callback(1, record)
+    assert kernel.pages == 64 and got[0][:2] == (1, 24)
+    assert (got[0][2].pid, got[0][2].comm) == (5, b"bash")
+    kernel.lost(0, 12)
+    assert capsys.readouterr().err == "Possibly lost 12 samples\n"
+    first, losses = t.ring, []
+    t.open_perf_buffer(lambda cpu, data, size: None, lost_cb=losses.append)
+    kernel.lost(0, 3)
+    assert losses == [3] and first is not None and first.is_closed
+    with pytest.raises(MapError, match="page_cnt 6 is not a power of two"):
+        t.open_perf_buffer(lambda cpu, data, size: None, page_cnt=6)
+
+
+def test_ring_buffer_callbacks_and_their_answer() -> None:
+    kernel = DictKernel()
+    t = table_for(kernel.create_map(MapSpec("r", MapType.RINGBUF, 0, 0, 4096)), kernel, None, None, EVENT)  # type: ignore[arg-type]
+    assert isinstance(t, RingBuf) and len(t) == 0 and list(t) == []
+    seen: list[Any] = []
+
+    def callback(ctx: Any, data: Any, size: int) -> int:
+        seen.append((ctx, ctypes.cast(data, ctypes.POINTER(t.Event)).contents.pid, size))
+        return -1
+
+    t.open_ring_buffer(callback, "context")
+    assert kernel.callback(memoryview(bytes([9]) + bytes(19))) == -1
+    assert seen == [("context", 9, 20)]
+    t.close()
+    assert t.ring is None
+
+
+def test_records_that_are_too_short_or_untyped_are_errors() -> None:
+    kernel = DictKernel()
+    t = table_for(kernel.create_map(MapSpec("r", MapType.RINGBUF, 0, 0, 4096)), kernel, None, None, EVENT)  # type: ignore[arg-type]
+    assert isinstance(t, RingBuf)
+    errors: list[MapError] = []
+
+    def callback(ctx: Any, data: Any, size: int) -> None:
+        assert isinstance(data, _RecordAddress)
+        try:
+            t.event(data)
+        except MapError as error:
+            errors.append(error)
+
+    t.open_ring_buffer(callback)
+    kernel.callback(memoryview(bytes(7)))
+    assert "7 bytes, its type takes 20" in str(errors[0])
+    untyped = table_for(kernel.create_map(MapSpec("r", MapType.RINGBUF, 0, 0, 4096)), kernel)  # type: ignore[arg-type]
+    assert isinstance(untyped, RingBuf)
+    with pytest.raises(MapError, match="its type is not known"):
+        untyped.event(0)
+
+
+def test_map_types_without_a_table_are_refused() -> None:
+    kernel = DictKernel()
+    with pytest.raises(NotSupportedError, match="LPM_TRIE has no table yet"):
+        table(kernel, MapType.LPM_TRIE, ctype.ULLONG, ctype.UINT)
+    assert issubclass(HashTable, Table)
