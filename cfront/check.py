@@ -151,7 +151,7 @@ class Checker(DialectChecker):
             var = known
             var.is_extern = var.is_extern and is_extern
         else:
-            var = GlobalVar(node.name, type, span, "const" in node.quals, is_extern)
+            var = GlobalVar(node.name, type, span, _is_const(node.type), is_extern)
             var.section = attributes.section
             self.declare(node.name, var, node)
             self.unit.globals.append(var)
@@ -399,7 +399,7 @@ class Checker(DialectChecker):
     def static_local(self, node: c_ast.Decl, type: CType) -> list[Stmt]:
         assert self.function is not None
         self.static_count += 1
-        var = GlobalVar(f"{self.function.name}.{node.name}.{self.static_count}", type, self.span(node), "const" in node.quals)
+        var = GlobalVar(f"{self.function.name}.{node.name}.{self.static_count}", type, self.span(node), _is_const(node.type))
         self.declare(node.name, var, node)
         if node.init is not None:
             self.initialise_global(var, node.init)
@@ -519,6 +519,13 @@ class Checker(DialectChecker):
         if text:
             self.error("assembly code is not supported", node, 'only the compiler barrier asm volatile("" ::: "memory") is')
         return Asm(self.span(node))
+
+
+def _is_const(node: Any) -> bool:
+    """Whether the object itself is const, not what it points at."""
+    while isinstance(node, c_ast.ArrayDecl):
+        node = node.type
+    return "const" in (getattr(node, "quals", None) or ())
 
 
 def _unroll_count(text: str) -> int | None:

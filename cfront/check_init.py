@@ -14,7 +14,7 @@ from pycparser import c_ast
 from pycparserext.ext_c_parser import RangeExpression
 
 from cfront.check_expr import ExprChecker
-from cfront.ctype import CHAR, Array, CType, Enum, Function, Integer, Pointer, Record, compatible, value_type
+from cfront.ctype import CHAR, Array, CType, Enum, Integer, Pointer, Record, compatible, value_type
 from cfront.fold import fold
 from cfront.tree import (
     AddressOf,
@@ -270,30 +270,36 @@ class InitChecker(ExprChecker):
 
     def store_address(self, var: GlobalVar, expr: Expr, offset: int) -> bool:
         """Notes that the pointer at offset is the address of a global; False if expr is no such address."""
-        addend = 0
-        while True:
-            if isinstance(expr, Cast):
-                expr = expr.operand
-            elif isinstance(expr, PointerAdd) and (index := fold(expr.index)) is not None:
-                addend += index * expr.scale
-                expr = expr.pointer
-            else:
-                break
-        if isinstance(expr, FunctionAddress):
-            var.addresses.append((offset, expr.function, addend))
-            return self.target == "host"
-        if isinstance(expr, StringAddress):
-            literal = GlobalVar("", Array(CHAR, len(expr.content)), expr.span, is_const=True)
-            literal.init = expr.content
-            var.addresses.append((offset, literal, addend))
-            return self.target == "host"
-        if not isinstance(expr, AddressOf):
+        found = _address(expr)
+        if found is None:
             return False
-        place: Expr = expr.place
-        while isinstance(place, MemberRef):
-            addend += place.offset
-            place = place.base
-        if not isinstance(place, VarRef) or not isinstance(place.var, GlobalVar) or isinstance(place.type, Function):
-            return False
-        var.addresses.append((offset, place.var, addend))
+        target, addend = found
+        if isinstance(target, bytes):
+            literal = GlobalVar("", Array(CHAR, len(target)), expr.span, is_const=True)
+            literal.init = target
+            target = literal
+        var.addresses.append((offset, target, addend))
         return self.target == "host"
+
+
+def _address(expr: Expr) -> tuple[GlobalVar | FunctionDef | bytes, int] | None:
+    """The global (or the bytes of a literal) that a pointer points into, and how far; None if not constant."""
+    if isinstance(expr, Cast):
+        return _address(expr.operand)
+    if isinstance(expr, PointerAdd):
+        base, index = _address(expr.pointer), fold(expr.index)
+        return None if base is None or index is None else (base[0], base[1] + index * expr.scale)
+    if isinstance(expr, FunctionAddress):
+        return expr.function, 0
+    if isinstance(expr, StringAddress):
+        return expr.content, 0
+    return _place_address(expr.place) if isinstance(expr, AddressOf) else None
+
+
+def _place_address(place: Expr) -> tuple[GlobalVar | FunctionDef | bytes, int] | None:
+    if isinstance(place, MemberRef):
+        base = _place_address(place.base)
+        return None if base is None else (base[0], base[1] + place.offset)
+    if isinstance(place, Deref):
+        return _address(place.pointer)
+    return (place.var, 0) if isinstance(place, VarRef) and isinstance(place.var, GlobalVar) else None

@@ -347,6 +347,11 @@ class SimKernel:
             return 0
         return _FUNCTIONS_START + bisect.bisect_left(self._functions, name) * _FUNCTION_BYTES
 
+    def live_objects(self) -> tuple[int, int, int, int]:
+        """How many maps, programs, links and rings there are: (0, 0, 0, 0) once every handle was closed."""
+        maps = int(self._state.maps) if self._is_open else 0
+        return maps, len(self._programs), len(self._hooks), sum(one.is_open for one in self._rings)
+
     def close(self) -> None:
         """Detaches everything and gives all memory back; handles that are left become closed ones. Idempotent."""
         with self._lock:

@@ -6,14 +6,15 @@ under the user's cache directory, named by a digest of everything it was made fr
 written to a temporary file and renamed, with a digest of its own in front that is checked on reading. A
 file that does not check is made anew; a directory that cannot be written only costs the time.
 
-The helpers a program may call are those the runtime defines as bpf_NAME; their numbers and how many
-arguments they take come from the table of helpers."""
+The helpers a program may call are those the runtime defines as bpf_NAME, with as many arguments as are
+defined there."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,14 +25,15 @@ from bcc_py.jit import NativeHelper, NativeLibrary, host_name
 from bcc_py.sim.memory import Runtime
 from cfront import compile_host, types_from_c
 from cfront.btf import Btf
-from cfront.uapi import HELPER_IDS, HELPERS
+from cfront.uapi import HELPER_IDS
 
 __all__ = ["helpers", "kernel_btf", "kernel_types", "runtime", "runtime_text"]
 
 _HEADERS = ("state.h", "api.h")
 _SOURCES = ("maps.c", "rings.c", "access.c", "print.c", "helpers.c")
 _DIGEST_BYTES = 32
-_MAX_ARGUMENTS = 5
+# a helper's definition: its name, and its parameters after the kernel
+_HELPER = re.compile(r"^[\w ]+\**\bbpf_(\w+)\(struct sim \*sim([^)]*)\)$", re.MULTILINE)
 
 
 def _text(name: str) -> str:
@@ -55,13 +57,8 @@ def runtime() -> Runtime:
 def helpers() -> dict[int, NativeHelper]:
     """The helpers that exist, by number."""
     code = runtime()
-    text = runtime_text()
-    arities = {one.id: len(one.args) for one in HELPERS}
-    found: dict[int, NativeHelper] = {}
-    for name, number in HELPER_IDS.items():
-        if f" bpf_{name}(struct sim *sim" in text or f"*bpf_{name}(struct sim *sim" in text:
-            found[number] = NativeHelper(code.address(f"bpf_{name}"), arities.get(number, _MAX_ARGUMENTS))
-    return found
+    defined = {name: params.count(",") for name, params in _HELPER.findall(runtime_text())}
+    return {HELPER_IDS[name]: NativeHelper(code.address(f"bpf_{name}"), arity) for name, arity in defined.items()}
 
 
 @functools.cache

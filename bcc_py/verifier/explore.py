@@ -63,6 +63,9 @@ MAX_FRAMES = 8
 _MAX_VAR_OFF = 1 << 29
 _MAX_PENDING = 8192
 _MAX_ERRNO = 4095
+# states kept under the same known numbers, and under all of them
+_MAX_ALIKE = 16
+_MAX_REMEMBERED = 50_000
 _M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _LDDW, _CALL, _EXIT, _JA, _GOTOL = 0x18, 0x85, 0x95, 0x05, 0x06
@@ -158,6 +161,8 @@ class Explorer:
         self.slot = 0
         self._ids = 0
         self._points: dict[int, list[_Checkpoint]] = {}
+        self._alike: dict[tuple[int | None, ...], list[_Checkpoint]] = {}
+        self._remembered = 0
         self._parent: _Checkpoint | None = None
         self._pending: list[tuple[State, int, int, _Checkpoint | None, int]] = []
         self._jumps = 0
@@ -235,35 +240,53 @@ class Explorer:
         return shape.live[call_slot + 1] & 0x3C0, shape.weighed[call_slot + 1] | ALL_SLOTS
 
     def _is_seen(self, slot: int) -> bool:
-        """True when a finished state here subsumes the current one; otherwise this one may be remembered."""
+        """True when a finished state here subsumes the current one; otherwise this one may be remembered.
+
+        States are remembered twice: under the known numbers in their registers, where the turn of a loop finds
+        its like at once, and in a short list of those that subsumed others, for states that stand for more."""
         state, live, weighed = self.state, self.shape.live[slot], self.shape.weighed[slot]
+        like = self._alike.setdefault((slot, *self._known_numbers(live & weighed)), [])
         seen = self._points.setdefault(slot, [])
         self._jumps += 1
-        insns = self.finding.insns_processed
-        is_worth_it = self._jumps - self._last_jumps >= 2 and insns - self._last_insns >= 8
-        dropped = None
-        for one in seen:
+        for one in like:
             if one.unfinished:
                 if subsumes(one.state, state, live, weighed, self._after_call, is_exact=True):
                     raise Refusal(f"infinite loop detected at insn {slot}")
-                if self._jumps - self._last_jumps < 20 and insns - self._last_insns < 100:
-                    is_worth_it = False
             elif subsumes(one.state, state, live, weighed, self._after_call):
                 one.hits += 1
                 return True
+        insns = self.finding.insns_processed
+        is_worth_it = not seen or (self._jumps - self._last_jumps >= 2 and insns - self._last_insns >= 8)
+        dropped = None
+        for one in seen:
+            if not one.unfinished and subsumes(one.state, state, live, weighed, self._after_call):
+                one.hits += 1
+                return True
             if is_worth_it:
-                # otherwise the turns of a loop would push out what helps after it
                 one.misses += 1
-            if one.misses > one.hits * 3 + 3 and not one.unfinished:
-                dropped = one
+                if one.misses > one.hits * 3 + 3:
+                    dropped = one
         if dropped is not None:
             seen.remove(dropped)
-        if is_worth_it or not seen:
+        if is_worth_it:
             self._last_jumps, self._last_insns = self._jumps, insns
             self._parent = _Checkpoint(state.copy(), self._parent)
             seen.insert(0, self._parent)
-            self.finding.peak_states = max(self.finding.peak_states, len(seen))
+            like.insert(0, self._parent)
+            del like[_MAX_ALIKE:]
+            self._remembered += 1
+            if self._remembered > _MAX_REMEMBERED:
+                self._alike.clear()
+                self._remembered = 0
+            self.finding.peak_states = max(self.finding.peak_states, len(like))
         return False
+
+    def _known_numbers(self, bits: int) -> tuple[int | None, ...]:
+        """The numbers in these registers, None where it is no known number."""
+        return tuple(
+            [value.value if bits >> i & 1 and isinstance(value, Scalar) and not value.mask else None
+             for i, value in enumerate(self.regs)]
+        )
 
     def _new_id(self) -> int:
         self._ids += 1

@@ -48,6 +48,7 @@ _ZOMBIES_KEPT = 256
 _MAX_CPUS = 1024
 _ATTR_TASK = 1 << 13
 _ENOSYS = 38
+_MASK64 = (1 << 64) - 1
 _USER_CS = 0x33
 _NR = struct.Struct("<i")
 _WORD = struct.Struct("<Q")
@@ -250,10 +251,10 @@ class PerfSource:
         if is_raw or _RAW_ENTER not in self._formats:
             kernel.fire_raw_tracepoint("sys_enter", (regs, nr))
         if not is_raw and _RAW_ENTER not in self._formats and kernel.wants_tracepoint(_RAW_ENTER):
-            kernel.fire_tracepoint(_RAW_ENTER, kernel.common_fields(_RAW_ENTER) + struct.pack("<q6Q", nr, *args))
+            kernel.fire_tracepoint(_RAW_ENTER, kernel.common_fields(_RAW_ENTER) + struct.pack("<7Q", nr & _MASK64, *args))
         kernel.fire_tracepoint(fmt.full_name, sample.raw)
         if not is_raw:
-            kernel.fire_kprobe(_PREFIX + fmt.name.removeprefix("sys_enter_"), {"di": regs, "ax": nr & (1 << 64) - 1})
+            kernel.fire_kprobe(_PREFIX + fmt.name.removeprefix("sys_enter_"), {"di": regs, "ax": nr & _MASK64})
 
     def _return(self, kernel: SimKernel, sample: Sample, fmt: TracepointFormat) -> None:
         nr, ret = _nr(sample), _value(fmt, "ret", sample)
@@ -263,7 +264,7 @@ class PerfSource:
             kernel.fire_kretprobe(_PREFIX + fmt.name.removeprefix("sys_exit_"), {"ax": ret, "di": regs})
         kernel.fire_tracepoint(fmt.full_name, sample.raw)
         if not is_raw and _RAW_EXIT not in self._formats and kernel.wants_tracepoint(_RAW_EXIT):
-            kernel.fire_tracepoint(_RAW_EXIT, kernel.common_fields(_RAW_EXIT) + struct.pack("<qq", nr, ret))
+            kernel.fire_tracepoint(_RAW_EXIT, kernel.common_fields(_RAW_EXIT) + struct.pack("<QQ", nr & _MASK64, ret & _MASK64))
         if is_raw or _RAW_EXIT not in self._formats:
             kernel.fire_raw_tracepoint("sys_exit", (regs, ret))
 
@@ -273,7 +274,7 @@ class PerfSource:
         if where:
             di, si, dx, r10, r8, r9 = args
             kernel.memory.write(where, self._regs.image(
-                di=di, si=si, dx=dx, r10=r10, r8=r8, r9=r9, orig_ax=nr & (1 << 64) - 1, ax=(1 << 64) - _ENOSYS, cs=_USER_CS))
+                di=di, si=si, dx=dx, r10=r10, r8=r8, r9=r9, orig_ax=nr & _MASK64, ax=-_ENOSYS & _MASK64, cs=_USER_CS))
         return where
 
 

@@ -8,7 +8,7 @@
    A line of the trace pipe is a record of a perf ring: struct trace_line, then the text. */
 
 enum { PRINT_BYTES = 1024, NUMBER_BYTES = 24 };
-enum { PAD_ZERO = 1, PAD_RIGHT = 2, SIGN_PLUS = 4, SIGN_SPACE = 8, FORM_HASH = 16 };
+enum { PAD_ZERO = 1, PAD_RIGHT = 2, SIGN_PLUS = 4, SIGN_SPACE = 8 };
 
 struct trace_line {
     u64 time_ns;
@@ -23,13 +23,11 @@ struct text {
     u64 length; /* wanted so far, without the zero byte */
 };
 
-/* One conversion as written: %[flags][width][.precision][length]letter */
+/* One conversion as written: %[flags][width][l or ll]letter, all that bpf_bprintf_prepare takes */
 struct conversion {
     u32 flags;
     u32 width;
-    u32 precision;
-    u32 has_precision;
-    u32 length; /* bytes of the argument: 1, 2, 4, 8 */
+    u32 length; /* bytes of the argument: 4 or 8 */
     u8 letter;
 };
 
@@ -61,16 +59,9 @@ static void put_padded(struct text *text, const u8 *bytes, u64 size, struct conv
 
 static u64 sized(u64 value, u32 length, int is_signed)
 {
-    switch (length) {
-    case 1:
-        return is_signed ? (u64)(s64)(signed char)value : (u8)value;
-    case 2:
-        return is_signed ? (u64)(s64)(short)value : (u16)value;
-    case 4:
-        return is_signed ? (u64)(s64)(s32)value : (u32)value;
-    default:
+    if (length == 8)
         return value;
-    }
+    return is_signed ? (u64)(s64)(s32)value : (u32)value;
 }
 
 /* The digits of value, at the end of buffer; how many. */
@@ -87,7 +78,7 @@ static u32 digits_of(u64 value, u32 base, int is_upper, u8 *buffer)
     return count;
 }
 
-static u32 prefix_of(struct conversion *how, int is_negative, u32 base, u8 *prefix)
+static u32 prefix_of(struct conversion *how, int is_negative, u8 *prefix)
 {
     u32 count = 0;
     if (is_negative)
@@ -96,28 +87,24 @@ static u32 prefix_of(struct conversion *how, int is_negative, u32 base, u8 *pref
         prefix[count++] = '+';
     else if (how->letter == 'd' && (how->flags & SIGN_SPACE))
         prefix[count++] = ' ';
-    if ((how->flags & FORM_HASH) && base == 16) {
-        prefix[count++] = '0';
-        prefix[count++] = how->letter;
-    }
     return count;
 }
 
 static void put_number(struct text *text, u64 value, struct conversion *how)
 {
     u8 buffer[NUMBER_BYTES];
-    u8 prefix[4];
+    u8 prefix[2];
     int is_signed = how->letter == 'd';
-    u32 base = how->letter == 'x' || how->letter == 'X' ? 16 : how->letter == 'o' ? 8 : 10;
+    u32 base = how->letter == 'x' || how->letter == 'X' ? 16 : 10;
     u32 digits;
     u32 front;
     u32 i;
-    u32 wanted = how->has_precision ? how->precision : 0;
+    u32 wanted = 0;
     int is_negative;
     value = sized(value, how->length, is_signed);
     is_negative = is_signed && (s64)value < 0;
     digits = digits_of(is_negative ? 0 - value : value, base, how->letter == 'X', buffer);
-    front = prefix_of(how, is_negative, base, prefix);
+    front = prefix_of(how, is_negative, prefix);
     if ((how->flags & PAD_ZERO) && !(how->flags & PAD_RIGHT) && how->width > front && wanted < how->width - front)
         wanted = how->width - front;
     if (wanted < digits)
@@ -138,8 +125,6 @@ static void put_pointer(struct text *text, u64 value, struct conversion *how)
     struct conversion plain;
     plain.flags = PAD_ZERO;
     plain.width = 16;
-    plain.precision = 0;
-    plain.has_precision = 0;
     plain.length = 8;
     plain.letter = 'x';
     put_pad(text, ' ', 16, how->flags & PAD_RIGHT ? 0 : how->width);
@@ -156,8 +141,6 @@ static void put_string(struct sim *sim, struct text *text, u64 address, u8 kind,
         kind == 'u' ? in_user(sim, address, &room) : in_any(sim, address, &room);
     while (from && size < room && size < PRINT_BYTES / 2 && from[size])
         size++;
-    if (how->has_precision && how->precision < size)
-        size = how->precision;
     put_padded(text, from, from ? size : 0, how);
 }
 
@@ -188,8 +171,6 @@ static u32 flag_of(u8 byte)
         return SIGN_PLUS;
     case ' ':
         return SIGN_SPACE;
-    case '#':
-        return FORM_HASH;
     default:
         return 0;
     }
@@ -200,33 +181,17 @@ static const u8 *read_conversion(const u8 *at, struct conversion *how)
 {
     u32 flag;
     how->flags = 0;
-    how->precision = 0;
-    how->has_precision = 0;
     how->length = 4;
     for (flag = flag_of(*at); flag; flag = flag_of(*at)) {
         how->flags |= flag;
         at++;
     }
     at = read_number(at, &how->width);
-    if (*at == '.') {
-        how->has_precision = 1;
-        at = read_number(at + 1, &how->precision);
-    }
-    if (*at == 'h') {
-        how->length = 2;
-        at++;
-        if (*at == 'h') {
-            how->length = 1;
-            at++;
-        }
-    } else if (*at == 'l') {
+    if (*at == 'l') {
         how->length = 8;
         at++;
         if (*at == 'l')
             at++;
-    } else if (*at == 'z') {
-        how->length = 8;
-        at++;
     }
     how->letter = *at;
     if (*at)
@@ -253,6 +218,8 @@ static const u8 *put_pointer_kind(struct sim *sim, struct text *text, const u8 *
 static const u8 *put_conversion(struct sim *sim, struct text *text, const u8 *at, u64 value, struct conversion *how)
 {
     u8 byte = (u8)value;
+    if (how->length == 8 && (how->letter == 'c' || how->letter == 's' || how->letter == 'p'))
+        return (const u8 *)0;
     switch (how->letter) {
     case 'd':
     case 'i':
@@ -344,7 +311,7 @@ static s64 trace_text(struct sim *sim, const u8 *format, const u8 *values, u32 c
     memcpy(line.comm, sim->comm, 16);
     memcpy(bytes, &line, sizeof(struct trace_line));
     perf_write(&sim->trace, bytes, sizeof(struct trace_line) + (u64)length + 1);
-    return length + 1;
+    return length;
 }
 
 s64 bpf_trace_printk(struct sim *sim, const u8 *format, u64 size, u64 one, u64 two, u64 three)
