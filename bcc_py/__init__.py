@@ -1,0 +1,21 @@
+"""BCC's Python API and C dialect without clang: compile, verify and run eBPF programs on a simulated Linux
+kernel (no root, any machine, repeatable) or on the real one.
+
+    from bcc_py import BPF
+    b = BPF(text='int kprobe__sys_clone(void *ctx) { bpf_trace_printk("hello\\\\n"); return 0; }', kernel="sim")
+    b.trace_print()
+
+BPF and its tables are BCC's; what is new is `kernel`: "sim", "replay:FILE" or "linux"."""
+
+from bcc_py.bpf import BPF, Function, kernel_from_spec
+from bcc_py.errors import (
+    AttachError, BpfError, CompileError, FaultError, KeyNotFound, LoadError, MapError, NotSupportedError, ObjectError,
+    SymbolError, VerifierError,
+)
+from bcc_py.table import Table
+
+__version__ = "0.1.0"
+__all__ = [
+    "AttachError", "BPF", "BpfError", "CompileError", "FaultError", "Function", "KeyNotFound", "LoadError", "MapError",
+    "NotSupportedError", "ObjectError", "SymbolError", "Table", "VerifierError", "__version__", "kernel_from_spec",
+]

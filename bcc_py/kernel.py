@@ -86,11 +86,17 @@ class Kernel(Protocol):
 
     spec: str
     cpus: int
+    release: str  # as uname -r gives it
     is_simulated: bool  # its rows are not this machine's; tools say so
 
     @property
     def types(self) -> TypeSource:
         """The kernel's types for the compiler: its BTF, and struct tracepoint__CAT__EVENT by format."""
+
+    @property
+    def types_key(self) -> str:
+        """Words that differ whenever types may answer differently: a key for what was compiled against it. Cheap:
+        reads no BTF."""
 
     def create_map(self, spec: MapSpec) -> Map: ...  # MapError, NotSupportedError
     def load_program(self, spec: ProgramSpec) -> Program:

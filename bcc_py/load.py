@@ -20,7 +20,7 @@ from bcc_py.kernel import Kernel, Map, Program
 from bcc_py.spec import ObjectSpec, ProgramSpec, Reloc, RelocKind
 from cfront.uapi import ProgType
 
-__all__ = ["Loaded", "load", "load_maps", "relocate"]
+__all__ = ["Loaded", "load", "load_maps", "relocate", "with_type"]
 
 _LDDW = 0x18
 _PSEUDO = {RelocKind.MAP: PSEUDO_MAP_FD, RelocKind.MAP_VALUE: PSEUDO_MAP_VALUE}
@@ -48,7 +48,7 @@ def load(spec: ObjectSpec, kernel: Kernel, types: Mapping[str, ProgType] | None 
     made = Loaded(load_maps(spec, kernel), {})
     try:
         for program in spec.programs.values():
-            typed = _with_type(program, types or {})
+            typed = with_type(program, types or {})
             if typed.type is not ProgType.UNSPEC:
                 made.programs[typed.name] = kernel.load_program(relocate(typed, made.maps))
     except BpfError:
@@ -77,7 +77,8 @@ def relocate(program: ProgramSpec, maps: Mapping[str, Map]) -> ProgramSpec:
     return dataclasses.replace(program, insns=tuple(insns), relocs=())
 
 
-def _with_type(program: ProgramSpec, types: Mapping[str, ProgType]) -> ProgramSpec:
+def with_type(program: ProgramSpec, types: Mapping[str, ProgType]) -> ProgramSpec:
+    """program with its type from types, if its section did not say one."""
     if program.type is not ProgType.UNSPEC or program.name not in types:
         return program
     return dataclasses.replace(program, type=types[program.name])

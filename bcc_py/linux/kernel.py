@@ -158,6 +158,7 @@ class LinuxKernel:
 
     def __init__(self) -> None:
         self.spec = "linux"
+        self.release = os.uname().release
         self.is_simulated = False
         if not sys.is_linux():
             raise NotSupportedError("using --kernel linux: this is not Linux (use --kernel sim)", "linux")
@@ -180,6 +181,12 @@ class LinuxKernel:
             row = feature.FEATURES["btf"]
             raise NotSupportedError(f"reading the kernel's types: {error} ({row.hint})", "btf", row.since) from error
         return JoinedTypes(TracepointTypes(self.tracepoint_format, btf), btf)
+
+    @property
+    def types_key(self) -> str:
+        """The running kernel's build and boot: its types and event formats change with neither."""
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return " ".join((*os.uname(), file.read().strip()))
 
     def tracepoint_format(self, category: str, event: str) -> TracepointFormat | None:
         """How tracefs describes the event, None if there is none."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import bisect
 import struct
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,6 +49,7 @@ _PID_NS_DEV = 4
 _TRACE_HEAD = struct.Struct("<QII16s")
 _RAW_ARGS = 12
 _TEST_RUN_BYTES = 65536
+_MAX_REPEAT = 0xFFFFFFFF
 _EINVAL, _EBADF, _E2BIG = 22, 9, 7
 # the fields of struct pt_regs, in its order
 _REGS = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs",
@@ -101,6 +103,7 @@ class SimKernel:
     seed feeds bpf_get_prandom_u32. Raises ValueError for a number of CPUs outside 1 to 1024."""
 
     is_simulated = True
+    release = "6.18.0"  # whose structures kernel.h describes
 
     def __init__(self, source: EventSource, *, spec: str, cpus: int | None = None, seed: int = 0) -> None:
         self.spec = spec
@@ -157,6 +160,14 @@ class SimKernel:
         return JoinedTypes(known, TracepointTypes(find, known))
 
     @property
+    def types_key(self) -> str:
+        """A digest of kernel.h's types and of the event formats."""
+        digest = hashlib.sha256(native.kernel_btf())
+        for name, fmt in sorted(self._formats.items()):
+            digest.update(f"{name}{fmt.fields}".encode())
+        return digest.hexdigest()
+
+    @property
     def lock(self) -> threading.RLock:
         """Held while native code runs; for handles of this kernel."""
         return self._lock
@@ -192,7 +203,8 @@ class SimKernel:
                 maps={fd: one.native for fd, one in live.items()})
             code = compile_program(verified, target)
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
-            made = SimProgram(spec, self._take_fd(), code, used, self)
+            has_context = any("ctx" in kind or "pkt" in kind for kind in verified.memory_kinds.values())
+            made = SimProgram(spec, self._take_fd(), code, used, self, has_context)
             self._programs[made.fd] = made
         return made
 
@@ -509,16 +521,18 @@ class SimKernel:
     # ---- for SimProgram
 
     def test_run(self, program: SimProgram, code: NativeProgram, data: bytes, ctx: bytes, repeat: int) -> TestRun:
-        if data:
+        if data and program.has_context:
             raise NotSupportedError(
-                f"test run of {program.spec.name}: packet data ({len(data)} bytes) on a simulated kernel", "packet data")
+                f"test run of {program.spec.name}: it reads its context, and a simulated kernel makes none of packet data "
+                f"({len(data)} bytes) yet", "packet data")
         if len(ctx) > _TEST_RUN_BYTES:
             raise LoadError(f"test run of {program.spec.name}: a context of {len(ctx)} bytes", program.spec.name, _E2BIG)
+        if not 0 <= repeat <= _MAX_REPEAT:
+            raise LoadError(f"test run of {program.spec.name}: repeat {repeat}", program.spec.name, _EINVAL)
         with self._lock:
             self.put_context(ctx)
             start = time.perf_counter_ns()
-            for _ in range(max(repeat, 1)):
-                result = code.run(self._context_address)
+            result = code.repeat(self._context_address, repeat)
             spent = time.perf_counter_ns() - start
             return TestRun(result & 0xFFFFFFFF, data, bytes(self._context[: len(ctx)]), spent // max(repeat, 1))
 
@@ -529,10 +543,13 @@ class SimKernel:
 class SimProgram:
     """A verified, compiled program. It lives until it is closed and detached everywhere."""
 
-    def __init__(self, spec: ProgramSpec, fd: int, code: NativeProgram, maps: list[SimMap], kernel: SimKernel) -> None:
+    def __init__(
+        self, spec: ProgramSpec, fd: int, code: NativeProgram, maps: list[SimMap], kernel: SimKernel, has_context: bool
+    ) -> None:
         self.spec = spec
         self.fd = fd
         self.kernel = kernel
+        self.has_context = has_context
         self.run = code.run
         self._code = code
         self._maps = maps
@@ -542,7 +559,10 @@ class SimProgram:
             one.retain()
 
     def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun:
-        """Runs on ctx (at most 64 KiB; what is not given reads as zeros). duration_ns includes the call from Python."""
+        """Runs on ctx (at most 64 KiB; what is not given reads as zeros); repeat runs follow each other natively.
+
+        data: a packet, which only a program that never reads its context may be given (it comes back unchanged).
+        Raises NotSupportedError otherwise, LoadError if closed or for a repeat below 0 or a context too long."""
         self.check_open("test run")
         return self.kernel.test_run(self, self._code, data, ctx, repeat)
 

@@ -174,7 +174,8 @@ class SimRing:
         """Hands over every record that was there at the call; how many."""
         if not self._is_open:
             return 0
-        return sum(self._consume_one(at, ring, ring.head) for at, ring in enumerate(self._rings))
+        ends = [(at, ring, ring.head) for at, ring in enumerate(self._rings)]  # a callback may close and free them
+        return sum(self._consume_one(at, ring, end) for at, ring, end in ends)
 
     def _consume_one(self, at: int, ring: Any, end: int) -> int:
         raise NotImplementedError(at)

@@ -87,16 +87,14 @@ _PACKET_READERS = frozenset(
 )
 _NEVER_NULL = frozenset(("map_value", "map_ptr", "ringbuf_mem"))
 _MEMORY = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
-_KEYS = "fp, pkt, pkt_meta, map_key, map_value, mem"
 _EXPECTED = {
-    Arg.CTX: "ctx", Arg.CONST_MAP_PTR: "map_ptr", Arg.MAP_KEY: _KEYS, Arg.MAP_VALUE: _KEYS,
-    Arg.UNINIT_MAP_VALUE: _KEYS, Arg.MAP_VALUE_OR_NULL: _KEYS, Arg.MEM: _MEMORY, Arg.MEM_OR_NULL: _MEMORY,
-    Arg.UNINIT_MEM: _MEMORY, Arg.MEM_WRITE: _MEMORY, Arg.UNINIT_LONG: "fp, pkt, pkt_meta, map_key, map_value",
+    Arg.CTX: "ctx", Arg.CONST_MAP_PTR: "map_ptr", Arg.MAP_KEY: _MEMORY, Arg.MAP_VALUE: _MEMORY,
+    Arg.UNINIT_MAP_VALUE: _MEMORY, Arg.MAP_VALUE_OR_NULL: _MEMORY, Arg.MEM: _MEMORY, Arg.MEM_OR_NULL: _MEMORY,
+    Arg.UNINIT_MEM: _MEMORY, Arg.MEM_WRITE: _MEMORY, Arg.UNINIT_LONG: _MEMORY,
     Arg.SIZE: "scalar", Arg.SIZE_OR_ZERO: "scalar", Arg.CONST_ALLOC_SIZE: "scalar", Arg.ALLOC_MEM: "ringbuf_mem",
     Arg.CONST_STR: "map_value", Arg.BTF_TASK: "ptr_, trusted_ptr_, rcu_ptr_",
 }
 _MEMORY_KINDS = frozenset(("fp", "pkt", "pkt_meta", "map_value", "ringbuf_mem"))
-_KEY_KINDS = frozenset(("fp", "pkt", "pkt_meta", "map_value"))
 
 
 @dataclass(slots=True)
@@ -340,9 +338,7 @@ class Explorer:
         value = self._read(src)
         self._check_writable(dst)
         if isinstance(value, Pointer):
-            if cast:
-                raise Refusal(f"R{src} sign-extension part of pointer")
-            self.regs[dst] = value if is_wide else UNKNOWN32
+            self.regs[dst] = (UNKNOWN if cast else value) if is_wide else UNKNOWN32
             return
         if cast:
             wider = cast_signed(value, cast // 8)
@@ -846,6 +842,8 @@ class Explorer:
         meta = _CallMeta()
         for index, arg in enumerate(helper.args):
             self._argument(helper, index, arg, meta)
+        if meta.map is not None:
+            check_map_and_helper(meta.map.type, meta.map.flags, helper.id)
         if helper.name in ("map_push_elem", "map_pop_elem", "map_peek_elem") and meta.map is None:
             raise Refusal(f"invalid map_ptr to access map->type in {helper_text(helper.id)}")
         for regno, size in meta.writes:
@@ -922,7 +920,6 @@ class Explorer:
             raise Refusal(f"dereference of modified ctx ptr R{regno} off={value.off} disallowed")
         if arg is Arg.CONST_MAP_PTR:
             assert value.map is not None, "a map pointer names its map"
-            check_map_and_helper(value.map.type, value.map.flags, helper.id)
             meta.map, meta.fd = value.map, value.fd
         elif arg is Arg.ALLOC_MEM:
             if value.off or value.var is not None:
@@ -987,7 +984,7 @@ class Explorer:
     def _check_stack_memory(self, regno: int, base: Pointer, size: int, is_zero_ok: bool, is_raw: bool) -> None:
         if size == 0:
             if not is_zero_ok:
-                raise Refusal(f"invalid zero-sized read from stack R{regno} off={base.off} size=0")
+                raise Refusal("invalid zero-sized read")
             return
         low, high = self._stack_range(regno, base, 0, size, " write to" if is_raw else " read from")
         frame = self.state.frames[base.frame]
@@ -1075,6 +1072,4 @@ def _fits(arg: Arg, value: Value) -> bool:
         return value.kind == "trusted_ptr_task_struct"
     if arg is Arg.CONST_STR:
         return value.kind == "map_value"
-    if arg in (Arg.MAP_KEY, Arg.MAP_VALUE, Arg.UNINIT_MAP_VALUE, Arg.MAP_VALUE_OR_NULL, Arg.UNINIT_LONG):
-        return value.kind in _KEY_KINDS
     return arg is not Arg.CONST_ALLOC_SIZE and value.kind in _MEMORY_KINDS

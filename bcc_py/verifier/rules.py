@@ -121,7 +121,7 @@ def _alu_fault(insn: Insn) -> str:
     if op == 0x80:
         return "BPF_NEG uses reserved fields" if src or off or imm or by_reg else ""
     if op not in _ALU_OPS:
-        return f"invalid BPF_ALU opcode {op:x}"
+        return f"unknown opcode {code:02x}"
     if op == 0xB0:
         casts = ((0, 8, 16, 32) if is_wide else (0, 8, 16)) if by_reg else (0,)
         return "BPF_MOV uses reserved fields" if off not in casts or (imm if by_reg else src) else ""
@@ -237,9 +237,9 @@ def shape_of(insns: Sequence[Insn]) -> Shape:
         if insn.code == _CALL and insn.src == PSEUDO_CALL:
             target = slot + 1 + insn.imm
             if not 0 <= target < len(insns):
-                raise Refusal(f"call to invalid destination {target}", insn=slot)
+                raise Refusal("call to invalid destination", insn=slot)
             if target not in head_set:
-                raise Refusal(f"jump into the middle of ldimm64 insn {target}", insn=slot)
+                raise Refusal(f"jump into the middle of ldimm64 insn {target - 1}", insn=slot)
             starts.add(target)
     ordered = tuple(sorted(starts))
     if len(ordered) > 256:
@@ -268,7 +268,7 @@ def _check_function(insns: Sequence[Insn], start: int, end: int, heads: frozense
         if not start <= target < end:
             raise Refusal(f"jump out of range from insn {slot} to {target}", insn=slot)
         if target not in heads:
-            raise Refusal(f"jump into the middle of ldimm64 insn {target}", insn=slot)
+            raise Refusal(f"jump into the middle of ldimm64 insn {target - 1}", insn=slot)
     if insns[last].code not in (_EXIT, _JA, _GOTOL):
         raise Refusal("last insn is not an exit or jmp", insn=last)
 

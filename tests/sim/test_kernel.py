@@ -276,10 +276,8 @@ def test_nothing_runs_unverified(kernel: SimKernel) -> None:
 
 
 def test_a_helper_that_is_not_there_is_named(kernel: SimKernel) -> None:
-    text = "r2 = 10\nr3 = 0\nr4 = 0\nr1 = r10\nr1 += -16\n*(u64 *)(r10 -16) = 0\n*(u64 *)(r10 -8) = 0\nr2 = 16\ncall bpf_send_signal#109\nr0 = 0\nexit"
     with pytest.raises(NotSupportedError, match="bpf_send_signal#109"):
         kernel.load_program(program("r1 = 9\ncall bpf_send_signal#109\nr0 = 0\nexit"))
-    del text
 
 
 # ---- rings and time
@@ -531,9 +529,39 @@ def test_test_runs(kernel: SimKernel) -> None:
     assert one.test_run().retval == 0
     with pytest.raises(NotSupportedError, match="packet data"):
         one.test_run(data=bytes(64))
+    assert kernel.load_program(program("r0 = 7\nexit")).test_run(data=bytes(64)).data == bytes(64)
+    with pytest.raises(LoadError, match="repeat -1"):
+        one.test_run(repeat=-1)
     one.close()
     with pytest.raises(LoadError, match="closed"):
         one.test_run()
+
+
+def test_repeated_runs_happen(kernel: SimKernel) -> None:
+    counts = kernel.create_map(MapSpec("counts", MapType.ARRAY, 4, 8, 1))
+    text = "*(u32 *)(r10 -4) = 0\nr1 = $counts\nr2 = r10\nr2 += -4\ncall bpf_map_lookup_elem#1\nif r0 == 0 goto out\nr1 = 1\nlock *(u64 *)(r0 +0) += r1\nout:\nr0 = 0\nexit"
+    kernel.load_program(program(text, counts=counts.fd)).test_run(repeat=1000)
+    assert counts.lookup(bytes(4)) == (1000).to_bytes(8, "little")
+
+
+def test_a_callback_may_close_the_kernel() -> None:
+    kernel = SimKernel(Script(*_counter_events(10)), spec="sim:test")  # type: ignore[arg-type]
+    events = kernel.create_map(_PERF)
+    kernel.attach(kernel.load_program(program("r6 = r1\nr7 = 1\nr8 = 0" + _SEND_R7_R8, events=events.fd)), Hook(_TP, "raw_syscalls:sys_exit"))
+    ring = kernel.open_perf_buffer(events, lambda *_: kernel.close(), lambda *_: None)
+    kernel.sleep(1)
+    assert kernel.poll([ring], -1) == 1
+    assert kernel.is_finished
+
+
+def test_a_source_that_fails_is_not_hidden() -> None:
+    def fail(kernel: SimKernel) -> None:
+        raise OSError("the recording went away")
+
+    kernel = SimKernel(Script((5, fail)), spec="sim:test")
+    with pytest.raises(OSError, match="went away"):
+        kernel.sleep(1)
+    kernel.close()
 
 
 def test_everything_is_given_back() -> None:

@@ -190,14 +190,16 @@ static s32 take_slots(struct sim *sim, struct map *map)
     if (is_hash(map->type)) {
         map->key_room = (map->key_size + 7) & ~7u;
         map->node_size += sizeof(struct node) + map->key_room;
+    }
+    map->slot_bytes = (u64)map->node_size * map->max_entries;
+    if (map->slot_bytes > 0x100000000ull)
+        return -ENOMEM;
+    if (is_hash(map->type)) {
         map->buckets = power_of_two_from(map->max_entries);
         map->heads = (u32 *)calloc(map->buckets, sizeof(u32));
         if (!map->heads)
             return -ENOMEM;
     }
-    map->slot_bytes = (u64)map->node_size * map->max_entries;
-    if (map->slot_bytes > 0x100000000ull)
-        return -ENOMEM;
     map->slots = (u8 *)calloc(map->max_entries, map->node_size);
     if (!map->slots)
         return -ENOMEM;

@@ -1,10 +1,10 @@
 """The shell workload: somebody at a terminal, for a minute.
 
 bash (child of sshd) reads a command, forks, the child executes a program, bash waits. What the programs do
-is what their namesakes do first: the loader's files, then their own. Commands are drawn by the seed from
-COMMANDS, each a function that is a generator of what bash does for it. Among them are a pipeline, a build
-with several compilers, commands that do not exist, a download over TCP and one that is refused, a program
-that crashes and a background job that is killed.
+is what their namesakes do first: the loader's files, then their own. Every command comes once, in an order
+drawn by the seed, and then as often as its weight says. Among them are a pipeline, a build with several
+compilers, commands that do not exist, a download over TCP and one that is refused, a program that crashes
+and a background job that is killed.
 
 The session ends after the given seconds of virtual time, plus what the last command needs."""
 
@@ -41,10 +41,11 @@ class ShellWorkload(Machine):
         process.main = self._session(process)
 
     def _session(self, bash: Process) -> Main:
+        first = self.random.sample(_COMMANDS, len(_COMMANDS))
         while self._now_ns < self._end_ns:
             yield from self.read(0, 1, waits=True, us=self.random.randrange(200_000, 1_500_000), ret=1)
             yield from self.write(bash, 2, b"\r\n")
-            command = self.random.choices(_COMMANDS, _WEIGHTS)[0]
+            command = first.pop() if first else self.random.choices(_COMMANDS, _WEIGHTS)[0]
             yield from command(self, bash)
             yield from self.write(bash, 2, b"user@sim:~/project$ ")
 

@@ -1,0 +1,89 @@
+"""A cache on disk for what is expensive to make: objects, machine code, indices.
+
+Entries live under the user's cache directory ($XDG_CACHE_HOME or ~/.cache, below bcc_py), named by a digest
+of everything they were made from. An entry is written to a temporary file and renamed, with a digest of its
+own in front that is checked on reading: a file that does not check is made anew, a directory that cannot be
+written only costs the time. BCC_PY_CACHE=0 turns it off; deleting the directory is safe at any time."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import metadata, resources
+from pathlib import Path
+
+__all__ = ["cached", "compiler_digest"]
+
+_DIGEST_BYTES = 32
+
+
+def _directory() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "bcc_py"
+
+
+@functools.cache
+def _versions() -> str:
+    names = ("bcc_py", "llvmlite", "pycparser", "pycparserext")
+    return " ".join(f"{name}-{_version(name)}" for name in names) + " python-" + sys.version.split()[0]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "source"
+
+
+@functools.cache
+def compiler_digest() -> str:
+    """A digest of the compiler's own sources: a changed compiler must not find what the old one made."""
+    digest = hashlib.sha256()
+    root = resources.files("cfront")
+    for folder in (root, root / "include", root / "include" / "bcc"):
+        for entry in sorted(folder.iterdir(), key=lambda one: one.name):
+            if entry.is_file() and entry.name.endswith((".py", ".h")):
+                digest.update(entry.read_bytes())
+    return digest.hexdigest()
+
+
+def cached(kind: str, parts: tuple[str, ...], build: Callable[[], bytes]) -> bytes:
+    """What build gives, kept on disk under kind and everything it was made from."""
+    if os.environ.get("BCC_PY_CACHE") == "0":
+        return build()
+    digest = hashlib.sha256()
+    for one in (kind, _versions(), compiler_digest(), *parts):
+        digest.update(f"{len(one)}:{one}".encode("utf-8", "surrogateescape"))
+    path = _directory() / f"{kind}-{digest.hexdigest()[:40]}"
+    kept = _read_checked(path)
+    if kept is None:
+        kept = build()
+        _write_whole(path, hashlib.sha256(kept).digest() + kept)
+    return kept
+
+
+def _read_checked(path: Path) -> bytes | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, kept = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    return kept if hashlib.sha256(kept).digest() == digest else None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """All of content or nothing. A cache that cannot be written is no error."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)

@@ -1,0 +1,126 @@
+"""Every rule's accept and reject case, as text: against our verifier always, against Linux's when permitted.
+
+A case: `-- name`, `-- type` (a program type), any number of `-- map type,key,value,entries[,flags]` (named
+map[fd:1], map[fd:2], ... in the text), `-- license`, `-- limit` (instructions, for ours only), `-- asm`, then
+`-- accept` or `-- reject` with the sentence, which must be one of the last four lines of the log. `-- linux accept (why)`
+marks where Linux is known to differ on purpose."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from linux_oracle import is_permitted, load, maps_of
+
+from bcc_py.errors import NotSupportedError, VerifierError
+from bcc_py.isa import Insn, assemble
+from bcc_py.spec import MapSpec, ProgramSpec
+from bcc_py.verifier import VerifierEnv, verify
+from cfront.uapi import MapType, ProgType
+
+CASES = Path(__file__).parents[1] / "cases" / "verifier"
+
+
+@dataclass
+class Case:
+    name: str
+    file: str
+    type: ProgType = ProgType.UNSPEC
+    maps: list[MapSpec] = field(default_factory=list)
+    license: str = "GPL"
+    limit: int = 1_000_000
+    asm: str = ""
+    reject: str = ""
+    is_accepted: bool = False
+    linux: str = ""
+
+    def program(self, insns: tuple[Insn, ...]) -> ProgramSpec:
+        return ProgramSpec("case", "", self.type, insns, self.license)
+
+
+def _map(text: str, number: int) -> MapSpec:
+    kind, *numbers = text.split(",")
+    return MapSpec(f"map{number}", MapType[kind.upper()], *(int(one) for one in numbers))
+
+
+def read_cases(path: Path) -> list[Case]:
+    cases: list[Case] = []
+    lines: list[str] = []
+    for line in path.read_text().splitlines():
+        directive = re.fullmatch(r"-- (\w+) ?(.*)", line)
+        if not directive:
+            lines.append(line)
+            continue
+        word, rest = directive[1], directive[2]
+        if word == "name":
+            cases.append(Case(rest, path.stem))
+            continue
+        case = cases[-1]
+        if word == "type":
+            case.type = ProgType[rest.upper()]
+        elif word == "map":
+            case.maps.append(_map(rest, len(case.maps) + 1))
+        elif word == "license":
+            case.license = rest
+        elif word == "limit":
+            case.limit = int(rest)
+        elif word == "asm":
+            lines = []
+        elif word in ("accept", "reject"):
+            case.asm, case.reject, case.is_accepted = "\n".join(lines), rest, word == "accept"
+        elif word == "linux":
+            case.linux = rest
+        else:
+            assert word == "last", f"{path}: '-- {word}' means nothing"
+    return cases
+
+
+ALL = [one for path in sorted(CASES.glob("*.case")) for one in read_cases(path)]
+
+
+def reasons(log: str) -> list[str]:
+    rows = [one for one in log.splitlines() if one and not one.startswith(("processed ", "verification time", "stack depth"))]
+    return rows[-4:]
+
+
+def with_fds(insns: tuple[Insn, ...], fds: list[int]) -> tuple[Insn, ...]:
+    """map[fd:N] becomes the Nth descriptor."""
+    return tuple(
+        one._replace(imm=fds[one.imm - 1]) if one.code == 0x18 and one.src in (1, 2) and 0 < one.imm <= len(fds) else one
+        for one in insns
+    )
+
+
+@pytest.mark.parametrize("case", ALL, ids=lambda one: f"{one.file}: {one.name}")
+def test_case(case: Case) -> None:
+    env = VerifierEnv(dict(enumerate(case.maps, 1)), insn_limit=case.limit)
+    program = case.program(assemble(case.asm))
+    if case.is_accepted:
+        assert verify(program, env).insns_processed > 0
+        return
+    with pytest.raises(VerifierError) as caught:
+        verify(program, env)
+    wanted = case.reject.replace("1000001", str(case.limit + 1))
+    assert wanted in reasons(caught.value.log)
+    assert caught.value.insn >= 0
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("case", ALL, ids=lambda one: f"{one.file}: {one.name}")
+def test_case_on_linux(case: Case) -> None:
+    if not is_permitted():
+        raise NotSupportedError("bpf(2) is not permitted", feature="bpf")
+    with maps_of(case.maps) as fds:
+        verdict = load(with_fds(assemble(case.asm), fds), case.type, case.license, log_level=1)
+    if case.is_accepted or case.linux.startswith("accept"):
+        assert verdict.errno == 0, verdict.sentence
+    else:
+        assert verdict.errno and case.reject in reasons(verdict.log)
+
+
+def test_every_file_has_both_kinds() -> None:
+    for path in CASES.glob("*.case"):
+        kinds = {one.is_accepted for one in read_cases(path)}
+        assert kinds == {True, False}, path.name
