@@ -34,8 +34,11 @@ def _types(btf: bytes) -> Iterator[tuple[int, int, int]]:
         while at < end:
             info = struct.unpack_from("<I", btf, at + 4)[0]
             kind, members = info >> 24 & 31, info & 0xFFFF
+            following = at + 12 + _EXTRA.get(kind, 0) + _EACH.get(kind, 0) * members
+            if following > min(end, len(btf)):
+                raise ObjectError(f"reading BTF: a type of kind {kind} is cut off", ".BTF", at)
             yield at, kind, members
-            at += 12 + _EXTRA.get(kind, 0) + _EACH.get(kind, 0) * members
+            at = following
     except struct.error as error:
         raise ObjectError("reading BTF: cut off", ".BTF") from error
 

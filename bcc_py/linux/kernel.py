@@ -275,9 +275,13 @@ class LinuxKernel:
     def poll(self, rings: Sequence[Ring], timeout_ms: int) -> int:
         """Waits until one of rings has something or the time is over (-1: no limit); the number of records.
 
-        What is there already is handed over without waiting. A signal does not end the wait early."""
+        What is there already is handed over without waiting. A signal does not end the wait early. Without rings it
+        only waits, and not at all without a limit."""
+        if not rings:
+            self.sleep(timeout_ms / 1000)
+            return 0
         count = _consume_all(rings)
-        if count or not rings:
+        if count:
             return count
         with select.epoll() as waiting:
             for ring in rings:

@@ -10,6 +10,7 @@ part, their offset in the low and their length, with the zero byte, in the high 
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,11 @@ class KernelFormats(Mapping[str, TracepointFormat]):
     def __init__(self) -> None:
         self._texts = _format_texts()
         self._parsed: dict[str, TracepointFormat] = {}
+
+    @property
+    def key(self) -> str:
+        """A digest of all formats, without parsing one."""
+        return hashlib.sha256(repr(sorted(self._texts.items())).encode()).hexdigest()
 
     def __getitem__(self, name: str) -> TracepointFormat:
         hit = self._parsed.get(name)

@@ -16,8 +16,8 @@ CONFIG_ARCH_HAS_SYSCALL_WRAPPER."""
 from __future__ import annotations
 
 import bisect
-import struct
 import hashlib
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +27,7 @@ from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError
 from bcc_py.jit import NativeProgram, NativeTarget, compile_program
 from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine
 from bcc_py.sim import native
+from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
 from bcc_py.sim.maps import SimMap, SimPerfRing, SimRing, SimRingBuffer
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
@@ -161,11 +162,12 @@ class SimKernel:
 
     @property
     def types_key(self) -> str:
-        """A digest of kernel.h's types and of the event formats."""
-        digest = hashlib.sha256(native.kernel_btf())
-        for name, fmt in sorted(self._formats.items()):
-            digest.update(f"{name}{fmt.fields}".encode())
-        return digest.hexdigest()
+        """A digest of kernel.h and of the event formats."""
+        formats = self._formats
+        if isinstance(formats, KernelFormats):
+            return f"sim {native.kernel_key()} {formats.key}"
+        rows = repr([(name, formats[name]) for name in sorted(formats)])
+        return f"sim {native.kernel_key()} {hashlib.sha256(rows.encode()).hexdigest()}"
 
     @property
     def lock(self) -> threading.RLock:

@@ -278,7 +278,7 @@ def alu(op: int, left: Scalar, right: Scalar, is_wide: bool) -> Scalar:
     """What `left op= right` leaves. op: code & 0xf0 of an arithmetic instruction, not a move; is_wide: on 64
     bits, otherwise on 32 with the upper half cleared. Shifts by the width or more are unknown."""
     if op in _FORGETFUL:
-        return UNKNOWN if is_wide else UNKNOWN32
+        return UNKNOWN  # at either width, as Linux has it
     bits = 64 if is_wide else 32
     if not left.mask and not right.mask:
         return _alu_const(op, left.value, right.value, bits)

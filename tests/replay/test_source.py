@@ -445,11 +445,15 @@ def damaged_files() -> list[tuple[PerfFile, str]]:
     no_payload.sample(exit_event(no_payload), b"", pid=5, time_ns=5)
     many_cpus = PerfFile(cpus=5000)
     many_cpus.sample(exit_event(many_cpus), exit_payload(b"a", 5), pid=5, time_ns=5)
-    return [(wrong_cpu, "a sample of cpu 9: the machine had 2"), (short, "a payload of"), (no_field, "no field child_pid"),
+    jump = PerfFile()
+    event = exit_event(jump)
+    for time_ns in (5, 6, 1 << 60):
+        jump.sample(event, exit_payload(b"a", 5), pid=5, time_ns=time_ns)
+    return [(jump, "13343 days between two events"), (wrong_cpu, "a sample of cpu 9: the machine had 2"), (short, "a payload of"), (no_field, "no field child_pid"),
             (no_tracepoint, "holds no tracepoint"), (no_payload, "recorded without its payload"), (many_cpus, "a machine of 5000 cpus")]
 
 
-@pytest.mark.parametrize("which", range(6))
+@pytest.mark.parametrize("which", range(7))
 def test_damaged_recordings_are_errors_with_a_place(tmp_path: Path, which: int) -> None:
     file, words = damaged_files()[which]
     with pytest.raises(ObjectError, match=words) as caught:

@@ -117,7 +117,8 @@ def test_case_on_linux(case: Case) -> None:
     if case.is_accepted or case.linux.startswith("accept"):
         assert verdict.errno == 0, verdict.sentence
     else:
-        assert verdict.errno and case.reject in reasons(verdict.log)
+        # Linux may put the sentence behind the instruction on one line
+        assert verdict.errno and any(row.endswith(case.reject) for row in reasons(verdict.log))
 
 
 def test_every_file_has_both_kinds() -> None:

@@ -47,6 +47,8 @@ _UNKNOWN_COMM = "<...>"  # as the kernel's own trace calls a task whose name it 
 _ZOMBIES_KEPT = 256
 _MAX_CPUS = 1024
 _ATTR_TASK = 1 << 13
+_DAY_NS = 24 * 3600 * 10**9
+_MAX_GAP_NS = 30 * _DAY_NS
 _ENOSYS = 38
 _MASK64 = (1 << 64) - 1
 _USER_CS = 0x33
@@ -154,6 +156,7 @@ class PerfSource:
         for record in self._records:
             if isinstance(record, Sample):
                 if id(record.attr) in self._by_attr and record.raw:
+                    self._check_gap(record)
                     self._next = record
                     return
             elif isinstance(record, Comm):
@@ -165,6 +168,12 @@ class PerfSource:
             elif isinstance(record, Lost):
                 self.lost += record.count
         self._recording.close()
+
+    def _check_gap(self, sample: Sample) -> None:
+        """A clock that jumps by weeks is damage; whoever polls second by second would sit through it."""
+        if self._time_ns and self._time_of(sample) - self._time_ns > _MAX_GAP_NS:
+            days = (sample.time_ns - self._time_ns) // _DAY_NS
+            raise ObjectError(f"replaying: {days} days between two events", "data", sample.offset)
 
     # ---- tasks
 
