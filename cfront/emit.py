@@ -100,8 +100,34 @@ def emit(ir: str, *, target: str, cpu: str, form: str = "obj") -> bytes:
     large = target == "bpf" and len(ir) > _LARGE_IR and hasattr(os, "fork")
     content = (_emit_in_child if large else _emit_here)(ir, target, cpu, form)
     if target == "bpf" and form == "obj":
+        content = _with_frame_adds(content)
         _check_stack(content)
     return content
+
+
+def _with_frame_adds(content: bytes) -> bytes:
+    """content with every `|=` on a stack address made a `+=`.
+
+    LLVM writes base + index as base | index where it knows that no bit is common, as for an aligned array on
+    the stack; the kernel's verifier knows no pointer |= number. The two are equal there, and a text that means
+    `|` on such an address was refused in provenance.py."""
+    patched = bytearray(content)
+    for _, start, size in _function_extents(content):
+        frame: set[int] = set()
+        for at in range(start, start + size, 8):
+            op, target, source = content[at], content[at + 1] & 15, content[at + 1] >> 4
+            if op == 0xBF and (source == 10 or source in frame):
+                frame.add(target)
+            elif op in (0x4F, 0x47) and target in frame:
+                patched[at] = 0x0F if op == 0x4F else 0x07
+            elif op == 0x4F and source in frame:
+                patched[at] = 0x0F
+                frame.add(target)
+            elif op & 7 in (5, 6):  # a jump or call: what follows may be reached with other registers
+                frame.clear()
+            elif op != 0x07 and op & 7 in (0, 1, 4, 7):
+                frame.discard(target)
+    return bytes(patched)
 
 
 def _check_stack(content: bytes) -> None:
@@ -137,7 +163,13 @@ def _lowest_stack(code: bytes) -> int:
 
 
 def _functions(content: bytes) -> list[tuple[str, bytes]]:
-    """(name, code) of every function symbol in an ELF64 little-endian relocatable object of our own making."""
+    """(name, code) of every function."""
+    return [(name, content[start : start + size]) for name, start, size in _function_extents(content)]
+
+
+def _function_extents(content: bytes) -> list[tuple[str, int, int]]:
+    """(name, offset in the file, bytes) of every function symbol in an ELF64 little-endian relocatable object
+    of our own making."""
     shoff, = struct.unpack_from("<Q", content, 40)
     shentsize, shnum = struct.unpack_from("<HH", content, 58)
     sections = [struct.unpack_from("<IIQQQQIIQQ", content, shoff + at * shentsize) for at in range(shnum)]
@@ -151,5 +183,5 @@ def _functions(content: bytes) -> list[tuple[str, bytes]]:
             if info & 15 == 2 and 0 < index < shnum:  # STT_FUNC
                 start = sections[index][4] + value
                 end = content.index(b"\0", strings[4] + name)
-                found.append((content[strings[4] + name : end].decode(), content[start : start + size]))
+                found.append((content[strings[4] + name : end].decode(), start, size))
     return found

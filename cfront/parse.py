@@ -191,6 +191,13 @@ class _Parser(GnuCParser):  # type: ignore[misc]
             raise _SyntaxError(self.here(), "label addresses are not supported (use a switch)")
         return super()._parse_unary_expression()
 
+    def _parse_attribute(self) -> c_ast.Node:
+        """A macro such as noinline may put a whole attribute inside another's parentheses."""
+        if self._peek_type() in ("__ATTRIBUTE__", "__ATTRIBUTE"):
+            inner = self._parse_attribute_decl()
+            return inner.exprs[0] if inner.exprs else c_ast.ID(name="", coord=inner.coord)
+        return super()._parse_attribute()
+
     def _build_declarations(self, spec: Any, decls: Any, typedef_namespace: bool = False) -> list[c_ast.Node]:
         """Hands attributes among the specifiers to the struct they define, which Typedef would lose."""
         found = [one for one in spec["function"] if isinstance(one, AttributeSpecifier)]

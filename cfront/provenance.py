@@ -247,7 +247,9 @@ class _Rewriter:
             is_kernel = self.facts.place_origin(node.place) & Origin.KERNEL
             place = self.rewrite(node.place)
             return KernelRead(node.type, node.span, place) if is_kernel else Load(node.type, node.span, place)
-        if isinstance(node, (Assign, Update, Zero)):
+        if isinstance(node, Binary) and node.op in "&|^":
+            self.check_bits(node)
+        elif isinstance(node, (Assign, Update, Zero)):
             self.check_store(node.place)
         elif isinstance(node, CopyRecord):
             self.check_store(node.place)
@@ -295,6 +297,12 @@ class _Rewriter:
             args = (self.rewrite(target), self.rewrite(source), self.rewrite(length))
             return Intrinsic(node.type, node.span, "kernel_copy", args)
         return self.children(node)  # type: ignore[no-any-return]
+
+    def check_bits(self, node: Binary) -> None:
+        for one in (node.left, node.right):
+            if self.facts.origin(one) is Origin.NATIVE:
+                self.owner.report(f"'{node.op}' on an address: BPF has only + and - on pointers", node.span,
+                                  "keep flags in a variable of their own")
 
     def check_store(self, place: Expr) -> None:
         root = place

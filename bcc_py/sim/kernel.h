@@ -197,10 +197,16 @@ struct pt_regs {
     unsigned long di;
     unsigned long orig_ax;
     unsigned long ip;
-    unsigned long cs;
+    union {
+        u16 cs;
+        u64 csx;
+    };
     unsigned long flags;
     unsigned long sp;
-    unsigned long ss;
+    union {
+        u16 ss;
+        u64 ssx;
+    };
 };
 
 typedef struct pt_regs bpf_user_pt_regs_t;
@@ -232,10 +238,11 @@ struct trace_entry {
 struct proc_ns_operations;
 
 struct ns_common {
+    u32 ns_type;
     struct dentry *stashed;
     const struct proc_ns_operations *ops;
     unsigned int inum;
-    refcount_t count;
+    refcount_t __ns_ref;
 };
 
 struct new_utsname {
@@ -259,7 +266,6 @@ struct ipc_namespace {
 struct mnt_namespace {
     struct ns_common ns;
     struct mount *root;
-    u64 seq;
 };
 
 struct net {
@@ -375,13 +381,18 @@ struct path {
     struct dentry *dentry;
 };
 
+union shortname_store {
+    unsigned char string[40];
+    unsigned long words[5];
+};
+
 struct dentry {
     unsigned int d_flags;
     struct hlist_node d_hash;
     struct dentry *d_parent;
     struct qstr d_name;
     struct inode *d_inode;
-    unsigned char d_iname[40];
+    union shortname_store d_shortname;
     struct super_block *d_sb;
     unsigned long d_time;
     struct list_head d_sib;
@@ -496,9 +507,9 @@ struct iovec {
 };
 
 struct renamedata {
-    struct inode *old_dir;
+    struct dentry *old_parent;
     struct dentry *old_dentry;
-    struct inode *new_dir;
+    struct dentry *new_parent;
     struct dentry *new_dentry;
 };
 
@@ -577,7 +588,7 @@ struct sched_entity {
     u64 exec_start;
     u64 sum_exec_runtime;
     u64 vruntime;
-    unsigned int on_rq;
+    unsigned char on_rq;
 };
 
 struct task_io_accounting {
@@ -598,7 +609,7 @@ struct signal_struct {
     int leader;
     unsigned long nvcsw;
     unsigned long nivcsw;
-    int oom_score_adj;
+    short oom_score_adj;
 };
 
 struct tty_struct {
@@ -706,7 +717,14 @@ struct in6_addr {
 
 struct sockaddr {
     sa_family_t sa_family;
-    char sa_data[14];
+    union {
+        char sa_data_min[14];
+        struct {
+            struct {
+            } __empty_sa_data;
+            char sa_data[0];
+        };
+    };
 };
 
 struct sockaddr_in {
@@ -791,8 +809,11 @@ struct inet_sock {
 
 struct inet_connection_sock {
     struct inet_sock icsk_inet;
-    u8 icsk_ca_state;
-    u8 icsk_retransmits;
+    __u8 icsk_ca_state : 5;
+    __u8 icsk_ca_initialized : 1;
+    __u8 icsk_ca_setsockopt : 1;
+    __u8 icsk_ca_dst_locked : 1;
+    __u8 icsk_retransmits;
 };
 
 struct tcp_sock {
@@ -879,7 +900,8 @@ struct tcphdr {
     __be16 dest;
     __be32 seq;
     __be32 ack_seq;
-    __u16 res1 : 4;
+    __u16 ae : 1;
+    __u16 res1 : 3;
     __u16 doff : 4;
     __u16 fin : 1;
     __u16 syn : 1;

@@ -37,7 +37,7 @@ from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
 from bcc_py.tracepoint import TracepointFormat, TracepointTypes
 from bcc_py.verifier import VerifierEnv, verify
 from cfront.btf import JoinedTypes, TypeSource
-from cfront.uapi import MapType
+from cfront.uapi import MapType, ProgType
 
 __all__ = ["EventSource", "NamesFunctions", "NamesRawTracepoints", "SimKernel", "SimProgram"]
 
@@ -57,6 +57,9 @@ _REGS = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax",
          "flags", "sp", "ss")
 _REGS_BYTES = struct.Struct("<21Q")
 _MASK64 = (1 << 64) - 1
+_ENOSYS = -38  # what ax holds while a system call runs
+# program types whose context is the bytes of the event as they are
+_PLAIN_CONTEXT = (ProgType.TRACEPOINT, ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.PERF_EVENT)
 _USER_CS, _KERNEL_CS, _FLAGS = 0x33, 0x10, 0x246
 
 
@@ -203,9 +206,13 @@ class SimKernel:
                 state=self._runtime.address_of(self._state), stack_top=self._runtime.address_of(self._state, "stack_top"),
                 cpu=self._runtime.address_of(self._state, "cpu"), helpers=native.helpers(),
                 maps={fd: one.native for fd, one in live.items()})
-            code = compile_program(verified, target)
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
             has_context = any("ctx" in kind or "pkt" in kind for kind in verified.memory_kinds.values())
+            if has_context and spec.type not in _PLAIN_CONTEXT:
+                raise NotSupportedError(
+                    f"loading {spec.name}: a simulated kernel has no context for {spec.type.name.lower()} programs yet",
+                    spec.type.name)
+            code = compile_program(verified, target)
             made = SimProgram(spec, self._take_fd(), code, used, self, has_context)
             self._programs[made.fd] = made
         return made
@@ -454,7 +461,7 @@ class SimKernel:
             return
         words = tuple(value & _MASK64 for value in args)
         name = kernel_name(nr)
-        regs = self._write_user_regs(nr, words, -38)
+        regs = self._write_user_regs(nr, words) if self._needs_regs(name) else self._current.regs
         self.fire_raw_tracepoint("sys_enter", (regs, nr))
         if self.wants_tracepoint("raw_syscalls:sys_enter"):
             self._fire_format("raw_syscalls:sys_enter", struct.pack("<q6Q", nr, *words))
@@ -486,13 +493,18 @@ class SimKernel:
     def _fire_format(self, name: str, fields: bytes) -> None:
         self._fire(HookKind.TRACEPOINT, name, self.common_fields(name) + fields)
 
-    def _write_user_regs(self, nr: int, args: tuple[int, ...], ax: int) -> int:
+    def _needs_regs(self, name: str | None) -> bool:
+        """Is anybody told where the registers are?"""
+        return (self.wants_raw_tracepoint("sys_enter") or self.wants_raw_tracepoint("sys_exit")
+                or (name is not None and self.wants_function(_PREFIX + name)))
+
+    def _write_user_regs(self, nr: int, args: tuple[int, ...]) -> int:
         """The caller's registers, as the kernel keeps them on its stack; their kernel address."""
         di, si, dx, r10, r8, r9 = args
         where = self._current.regs
         if where:
             self._memory.write(where, _pack_regs({
-                "di": di, "si": si, "dx": dx, "r10": r10, "r8": r8, "r9": r9, "orig_ax": nr, "ax": ax, "cs": _USER_CS,
+                "di": di, "si": si, "dx": dx, "r10": r10, "r8": r8, "r9": r9, "orig_ax": nr, "ax": _ENOSYS, "cs": _USER_CS,
                 "flags": _FLAGS}))
         return where
 
@@ -525,8 +537,8 @@ class SimKernel:
     def test_run(self, program: SimProgram, code: NativeProgram, data: bytes, ctx: bytes, repeat: int) -> TestRun:
         if data and program.has_context:
             raise NotSupportedError(
-                f"test run of {program.spec.name}: it reads its context, and a simulated kernel makes none of packet data "
-                f"({len(data)} bytes) yet", "packet data")
+                f"test run of {program.spec.name}: {len(data)} bytes of packet data for a {program.spec.type.name.lower()} program "
+                "(give ctx, its context)", "packet data")
         if len(ctx) > _TEST_RUN_BYTES:
             raise LoadError(f"test run of {program.spec.name}: a context of {len(ctx)} bytes", program.spec.name, _E2BIG)
         if not 0 <= repeat <= _MAX_REPEAT:

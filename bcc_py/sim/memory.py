@@ -60,6 +60,12 @@ class Runtime:
         base = int(self.ffi.cast("uintptr_t", pointer))
         return base + (self.ffi.offsetof(self.ffi.typeof(pointer).item, field) if field else 0)
 
+    def copy_in(self, content: bytes) -> Any:
+        """A new u8[] of exactly these bytes."""
+        made = self.ffi.new("u8[]", len(content))
+        self.ffi.memmove(made, content, len(content))
+        return made
+
     def copy_out(self, pointer: Any, size: int) -> bytes:
         """size bytes from pointer on."""
         return bytes(self.ffi.buffer(pointer, size))
@@ -150,7 +156,7 @@ class UserMemory:
         self.segments: Any = None
         self.count = 0
         for address, content in parts:
-            self._parts[address] = runtime.ffi.new("u8[]", content)
+            self._parts[address] = runtime.copy_in(content)
         self._publish()
 
     def map(self, address: int, content: bytes) -> None:
@@ -159,7 +165,7 @@ class UserMemory:
             if address < start + len(part) and start < address + len(content):
                 raise ValueError(f"mapping {len(content)} bytes at {address:#x}: {start:#x} is mapped there")
         if content:
-            self._parts[address] = self._runtime.ffi.new("u8[]", content)
+            self._parts[address] = self._runtime.copy_in(content)
             self._publish()
 
     def write(self, address: int, content: bytes) -> None:

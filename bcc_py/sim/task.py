@@ -210,7 +210,7 @@ class TaskTable:
         return known
 
     def _make_namespaces(self) -> int:
-        made = {name: self._make(name, ns__inum=ino, ns__count__refs__counter=1) for name, ino in _NS_INO.items()}
+        made = {name: self._make(name, ns__inum=ino) for name, ino in _NS_INO.items()}
         self._pid_ns = self._make("pid_namespace", ns__inum=PID_NS_INO, level=0, user_ns=made["user_namespace"])
         offset, _ = self._fields("uts_namespace").place("name.nodename")
         self._memory.write(made["uts_namespace"] + offset, _NODE)
@@ -221,7 +221,7 @@ class TaskTable:
 
     def _make_root(self) -> int:
         name = self._memory.take_bytes(b"/\0")
-        dentry = self._make("dentry", d_name__name=name, d_name__len=1, d_iname=b"/\0")
+        dentry = self._make("dentry", d_name__name=name, d_name__len=1, d_shortname=b"/\0")
         parent, _ = self._fields("dentry").place("d_parent")
         self._memory.write(dentry + parent, dentry.to_bytes(8, "little"))
         mount = self._make("vfsmount", mnt_root=dentry)

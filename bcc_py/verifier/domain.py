@@ -192,9 +192,9 @@ def make(
     return Scalar(value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max, id)
 
 
-def unsigned_range(umin: int, umax: int, value: int = 0, mask: int = M64) -> Scalar:
-    """All x with umin <= x <= umax whose known bits are value's."""
-    one = make(value, mask, S64_MIN, S64_MAX, umin, umax)
+def unsigned_range(umin: int, umax: int) -> Scalar:
+    """All x with umin <= x <= umax."""
+    one = make(0, M64, S64_MIN, S64_MAX, umin, umax)
     assert one is not None, "a range that is not empty"
     return one
 
@@ -230,7 +230,8 @@ def low_bytes(scalar: Scalar, size: int) -> Scalar:
     umin, umax = 0, top
     if scalar.umin & ~top == scalar.umax & ~top:
         umin, umax = scalar.umin & top, scalar.umax & top
-    return unsigned_range(umin, umax, value, mask)
+    # a set that is empty although nobody has noticed belongs to a path that no execution takes: any answer will do
+    return make(value, mask, S64_MIN, S64_MAX, umin, umax) or unsigned_range(0, top)
 
 
 def cast_signed(scalar: Scalar, size: int) -> Scalar:

@@ -494,7 +494,7 @@ def test_a_flipped_recording_plays_or_is_an_error(tmp_path_factory: pytest.TempP
 
 
 def test_a_file_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(NotSupportedError, match=r"No such file or directory .record one: perf record"):
+    with pytest.raises(ObjectError, match=r"No such file or directory .record one: perf record"):
         replay_kernel(str(tmp_path / "nothing"))
-    with pytest.raises(NotSupportedError, match="Is a directory"):
+    with pytest.raises(ObjectError, match="Is a directory"):
         replay_kernel(str(tmp_path))

@@ -275,6 +275,18 @@ def test_nothing_runs_unverified(kernel: SimKernel) -> None:
         kernel.load_program(program("r0 = *(u64 *)(r3 +0)\nexit"))
 
 
+def test_contexts_that_are_not_made_yet_are_refused(kernel: SimKernel) -> None:
+    with pytest.raises(NotSupportedError, match="no context for xdp programs"):
+        kernel.load_program(program("r0 = *(u32 *)(r1 +4)\nexit", ProgType.XDP))
+
+
+def test_rings_of_the_wrong_kind_end_no_process(kernel: SimKernel) -> None:
+    """Whoever lets it through: the verifier refuses it, and the runtime would."""
+    map = kernel.create_map(MapSpec("m", MapType.HASH, 8, 8, 4))
+    with pytest.raises(VerifierError, match="cannot pass map_type"):
+        kernel.load_program(program("r1 = $m\nr2 = 8\nr3 = 0\ncall bpf_ringbuf_reserve#131\nr0 = 0\nexit", m=map.fd))
+
+
 def test_a_helper_that_is_not_there_is_named(kernel: SimKernel) -> None:
     with pytest.raises(NotSupportedError, match="bpf_send_signal#109"):
         kernel.load_program(program("r1 = 9\ncall bpf_send_signal#109\nr0 = 0\nexit"))

@@ -11,7 +11,7 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from bcc_py.spec import MapSpec
 from cfront.uapi import AttachType, ProgType
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 0)
-_MAP_CREATE, _PROG_LOAD, _TEST_RUN = 0, 5, 10
+_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _MAP_FREEZE = 0, 2, 5, 22
 # enough for log level 2 of the programs in the tests
 _LOG_BYTES = 1 << 22
 
@@ -48,8 +48,14 @@ def _bpf(command: int, attr: bytes) -> int:
     got = libc.syscall(_SYSCALL, command, buffer, 144)
     if got < 0:
         return -ctypes.get_errno()
-    _bpf.out = bytes(buffer)  # type: ignore[attr-defined]
     return int(got)
+
+
+def _fill(fd: int, spec: MapSpec) -> None:
+    key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(spec.initial, len(spec.initial))
+    _bpf(_MAP_UPDATE, struct.pack("<I4xQQQ", fd, ctypes.addressof(key), ctypes.addressof(value), 0))
+    if spec.flags & 1 << 7:
+        _bpf(_MAP_FREEZE, struct.pack("<I", fd))
 
 
 @contextmanager
@@ -65,6 +71,8 @@ def maps_of(specs: Iterable[MapSpec]) -> Iterator[list[int]]:
                     raise NotSupportedError(f"creating a map: {os.strerror(-fd)}", feature="bpf")
                 raise OSError(-fd, f"creating {one}")
             fds.append(fd)
+            if one.initial:
+                _fill(fd, one)
         yield fds
     finally:
         for fd in fds:
@@ -73,35 +81,31 @@ def maps_of(specs: Iterable[MapSpec]) -> Iterator[list[int]]:
 
 def load(
     insns: Iterable[Insn], type: ProgType, license: str = "GPL",
-    attach_type: AttachType = AttachType.NONE, log_level: int = 2, btf_id: int = 0, flags: int = 0,
+    attach_type: AttachType = AttachType.NONE, log_level: int = 2,
 ) -> Verdict:
     """The kernel's verdict on insns, whose map loads name live descriptors."""
-    verdict, fd = load_fd(insns, type, license, attach_type, log_level, btf_id, flags)
-    if fd >= 0:
-        os.close(fd)
-    return verdict
-
-
-def load_fd(
-    insns: Iterable[Insn], type: ProgType, license: str = "GPL",
-    attach_type: AttachType = AttachType.NONE, log_level: int = 2, btf_id: int = 0, flags: int = 0,
-) -> tuple[Verdict, int]:
     code = encode(insns)
     text = ctypes.create_string_buffer(code, max(len(code), 8))
-    lic = ctypes.create_string_buffer(license.encode())
+    terms = ctypes.create_string_buffer(license.encode())
     log = ctypes.create_string_buffer(_LOG_BYTES)
     attr = struct.pack(
-        "<2I2Q2IQ2I16s5I", type, len(code) // 8, ctypes.addressof(text), ctypes.addressof(lic), log_level, _LOG_BYTES,
-        ctypes.addressof(log), 0, flags, b"oracle", 0, max(attach_type, 0), 0, 0, 0,
+        "<2I2Q2IQ2I16s2I", type, len(code) // 8, ctypes.addressof(text), ctypes.addressof(terms), log_level, _LOG_BYTES,
+        ctypes.addressof(log), 0, 0, b"oracle", 0, max(attach_type, 0),
     )
-    attr = attr.ljust(144, b"\0")
-    attr = attr[:108] + struct.pack("<I", btf_id) + attr[112:]
-    got = _bpf(_PROG_LOAD, attr)
-    if got < 0:
-        if got == -errno.EPERM and not log.value:
-            raise NotSupportedError("loading a program is not permitted", feature="bpf")
-        return Verdict(-got, log.value.decode("utf-8", "replace")), -1
-    return Verdict(0, log.value.decode("utf-8", "replace")), got
+    fd = _bpf(_PROG_LOAD, attr)
+    if fd >= 0:
+        os.close(fd)
+    elif fd == -errno.EPERM and not log.value:
+        raise NotSupportedError("loading a program is not permitted", feature="bpf")
+    return Verdict(max(-fd, 0), log.value.decode("utf-8", "replace"))
+
+
+def with_fds(insns: tuple[Insn, ...], fds: Sequence[int]) -> tuple[Insn, ...]:
+    """map[fd:N] becomes the Nth descriptor."""
+    return tuple(
+        one._replace(imm=fds[one.imm - 1]) if one.code == 0x18 and one.src in (1, 2) and 0 < one.imm <= len(fds) else one
+        for one in insns
+    )
 
 
 def is_permitted() -> bool:

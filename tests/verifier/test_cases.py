@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from linux_oracle import is_permitted, load, maps_of
 
-from bcc_py.errors import NotSupportedError, VerifierError
+from bcc_py.errors import VerifierError
 from bcc_py.isa import Insn, assemble
 from bcc_py.spec import MapSpec, ProgramSpec
 from bcc_py.verifier import VerifierEnv, verify
 from cfront.uapi import MapType, ProgType
+from tests.verifier.linux_oracle import load, maps_of, with_fds
 
 CASES = Path(__file__).parents[1] / "cases" / "verifier"
 
@@ -85,14 +85,6 @@ def reasons(log: str) -> list[str]:
     return rows[-4:]
 
 
-def with_fds(insns: tuple[Insn, ...], fds: list[int]) -> tuple[Insn, ...]:
-    """map[fd:N] becomes the Nth descriptor."""
-    return tuple(
-        one._replace(imm=fds[one.imm - 1]) if one.code == 0x18 and one.src in (1, 2) and 0 < one.imm <= len(fds) else one
-        for one in insns
-    )
-
-
 @pytest.mark.parametrize("case", ALL, ids=lambda one: f"{one.file}: {one.name}")
 def test_case(case: Case) -> None:
     env = VerifierEnv(dict(enumerate(case.maps, 1)), insn_limit=case.limit)
@@ -109,9 +101,7 @@ def test_case(case: Case) -> None:
 
 @pytest.mark.linux
 @pytest.mark.parametrize("case", ALL, ids=lambda one: f"{one.file}: {one.name}")
-def test_case_on_linux(case: Case) -> None:
-    if not is_permitted():
-        raise NotSupportedError("bpf(2) is not permitted", feature="bpf")
+def test_case_on_linux(case: Case, linux: None) -> None:
     with maps_of(case.maps) as fds:
         verdict = load(with_fds(assemble(case.asm), fds), case.type, case.license, log_level=1)
     if case.is_accepted or case.linux.startswith("accept"):

@@ -72,12 +72,11 @@ _RAW_FORMATS = {
 def replay_kernel(path: str) -> ReplayKernel:
     """The kernel `replay:PATH`.
 
-    Raises ObjectError for a file that is no recording, cut off, or without tracepoint payloads; NotSupportedError
-    where there is no such file or it may not be read."""
+    Raises ObjectError for a file that is not there, is no recording, is cut off or holds no tracepoint payloads."""
     try:
         recording = PerfData(path)
     except OSError as error:
-        raise NotSupportedError(f"replaying {path}: {error.strerror} (record one: perf record -e ... -o FILE)", "replay") from error
+        raise ObjectError(f"replaying {path}: {error.strerror} (record one: perf record -e ... -o FILE)") from error
     try:
         return ReplayKernel(PerfSource(recording), f"replay:{os.path.basename(path)}")
     except ObjectError:

@@ -5,8 +5,6 @@
 
 enum { TRACE_BYTES = 4194304, CONTEXT_BYTES = 65536, TICK_NS = 4000000 };
 
-void map_free(struct sim *sim, struct map *map);
-
 void sim_free(struct sim *sim)
 {
     if (!sim)
@@ -132,9 +130,11 @@ s64 bpf_get_ns_current_pid_tgid(struct sim *sim, u64 dev, u64 ino, u8 *to, u64 s
 
 s64 bpf_strncmp(struct sim *sim, const u8 *one, u64 size, const u8 *other)
 {
+    u64 room = 0;
     u32 i;
-    (void)sim;
-    for (i = 0; i < (u32)size; i++) {
+    if (!in_kernel(sim, (u64)other, &room))
+        return -EFAULT;
+    for (i = 0; i < (u32)size && i < room; i++) {
         if (one[i] != other[i])
             return (s64)one[i] - (s64)other[i];
         if (!one[i])

@@ -8,8 +8,8 @@
    last search (second chance). */
 
 enum {
-    EPERM = 1, ENOENT = 2, E2BIG = 7, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EBUSY = 16, EEXIST = 17,
-    EINVAL = 22, ENOSPC = 28, ERANGE = 34, EOPNOTSUPP = 95, ENOTSUPP = 524
+    ENOENT = 2, E2BIG = 7, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EBUSY = 16, EEXIST = 17,
+    EINVAL = 22, ENOSPC = 28, EOPNOTSUPP = 95, ENOTSUPP = 524
 };
 
 enum {

@@ -336,6 +336,10 @@ s64 bpf_snprintf(struct sim *sim, u8 *to, u64 size, const u8 *format, const u8 *
 {
     struct text text;
     s64 length;
+    u64 room = 0;
+    /* the format is in a map, which Python may have written to since the program was verified */
+    if (!in_kernel(sim, (u64)format, &room) || !has_end(format, room))
+        return -EINVAL;
     if (((u32)bytes & 7) || (u32)bytes > 96 || ((u32)bytes && !values))
         return -EINVAL;
     text.bytes = to;

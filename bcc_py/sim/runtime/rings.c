@@ -71,7 +71,7 @@ s64 bpf_perf_event_output(struct sim *sim, void *context, struct map *map, u64 f
 {
     u32 index = (u32)flags;
     (void)context;
-    if (flags > INDEX_MASK)
+    if (flags > INDEX_MASK || map->type != MAP_PERF_EVENT_ARRAY)
         return -EINVAL;
     if (index == INDEX_MASK)
         index = sim->cpu;
@@ -151,7 +151,7 @@ static u8 *ringbuf_take(struct ring *ring, u64 size)
 u8 *bpf_ringbuf_reserve(struct sim *sim, struct map *map, u64 size, u64 flags)
 {
     (void)sim;
-    return flags ? (u8 *)0 : ringbuf_take(map->rings, size);
+    return flags || map->type != MAP_RINGBUF ? (u8 *)0 : ringbuf_take(map->rings, size);
 }
 
 static void ringbuf_commit(u8 *record, u32 discard)
@@ -180,7 +180,7 @@ s64 bpf_ringbuf_output(struct sim *sim, struct map *map, const u8 *bytes, u64 si
 {
     u8 *record;
     (void)sim;
-    if (flags & ~3ull)
+    if ((flags & ~3ull) || map->type != MAP_RINGBUF)
         return -EINVAL;
     record = ringbuf_take(map->rings, size);
     if (!record)
@@ -194,6 +194,8 @@ u64 bpf_ringbuf_query(struct sim *sim, struct map *map, u64 flags)
 {
     struct ring *ring = map->rings;
     (void)sim;
+    if (map->type != MAP_RINGBUF)
+        return 0;
     switch (flags) {
     case 0:
         return ring->head - ring->tail;

@@ -1,0 +1,139 @@
+"""Random programs and compiled ones: what we accept Linux accepts, and nearly the other way round.
+
+Linux alone accepts programs that do not check a look-up in an array by a constant key (it knows that such an
+entry exists, and does not follow the way where it is NULL)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bcc_py.elf import read_object
+from bcc_py.errors import VerifierError
+from bcc_py.isa import Insn, assemble
+from bcc_py.spec import ObjectSpec, ProgramSpec, RelocKind
+from bcc_py.verifier import VerifierEnv, verify
+from bcc_py.verifier.rules import CONTEXTS
+from cfront.uapi import ProgType
+from tests.verifier.linux_oracle import load, maps_of, with_fds
+from tests.verifier.random_programs import MAPS, program
+
+TOOLS = Path(__file__).parents[1] / "data" / "tools.o"
+
+
+def is_accepted(spec: ProgramSpec, env: VerifierEnv) -> bool:
+    try:
+        verify(spec, env)
+    except VerifierError:
+        return False
+    return True
+
+
+@pytest.mark.linux
+def test_random_programs(linux: None) -> None:
+    count = {(False, False): 0, (False, True): 0, (True, False): 0, (True, True): 0}
+    with maps_of(MAPS) as fds:
+        env = VerifierEnv(dict(zip(fds, MAPS, strict=True)), allow_uninit_stack=True)
+        for seed in range(20_000, 20_300):
+            insns = with_fds(assemble(program(seed)), fds)
+            theirs = load(insns, ProgType.KPROBE, log_level=1).errno == 0
+            ours = is_accepted(ProgramSpec("random", "", ProgType.KPROBE, insns), env)
+            assert theirs or not ours, f"seed {seed}: we accept what Linux refuses"
+            count[theirs, ours] += 1
+    assert count[True, True] > 80, "the generator has lost its touch"
+    assert count[True, False] <= count[True, True] // 10
+
+
+def test_strict_stack_accepts_no_more() -> None:
+    maps = dict(enumerate(MAPS, 1))
+    for seed in range(300):
+        spec = ProgramSpec("random", "", ProgType.KPROBE, assemble(program(seed)))
+        if is_accepted(spec, VerifierEnv(maps)):
+            assert is_accepted(spec, VerifierEnv(maps, allow_uninit_stack=True))
+
+
+def placed(spec: ProgramSpec, fds: dict[str, int]) -> ProgramSpec:
+    """The program with descriptors in its map loads, as load.py does it."""
+    insns = list(spec.insns)
+    for one in spec.relocs:
+        is_map = one.kind is RelocKind.MAP
+        insns[one.slot] = insns[one.slot]._replace(src=1 if is_map else 2, imm=fds[one.symbol])
+        if not is_map:
+            insns[one.slot + 1] = insns[one.slot + 1]._replace(imm=one.addend)
+    return replace(spec, insns=tuple(insns))
+
+
+@pytest.fixture(scope="module")
+def tools() -> ObjectSpec:
+    return read_object(TOOLS.read_bytes())
+
+
+def test_compiled_tools_are_accepted(tools: ObjectSpec) -> None:
+    fds = {name: number for number, name in enumerate(tools.maps, 1)}
+    env = VerifierEnv({fds[name]: spec for name, spec in tools.maps.items()})
+    assert len(tools.programs) == 17
+    for spec in tools.programs.values():
+        found = verify(placed(spec, fds), env)
+        assert found.functions[0].start == 0 and found.functions[-1].end == len(spec.insns)
+        assert found.stack_bytes <= 512 and found.log == ""
+        assert set(found.memory_kinds) <= found.reached
+
+
+@pytest.mark.linux
+def test_compiled_tools_cost_what_linux_pays(tools: ObjectSpec, linux: None) -> None:
+    with maps_of(tools.maps.values()) as numbers:
+        fds = dict(zip(tools.maps, numbers, strict=True))
+        env = VerifierEnv({fds[name]: spec for name, spec in tools.maps.items()})
+        for spec in tools.programs.values():
+            ready = placed(spec, fds)
+            verdict = load(ready.insns, spec.type, spec.license, log_level=4)
+            assert verdict.errno == 0, verdict.log
+            theirs = int(verdict.log.split("processed ")[1].split()[0])
+            assert verify(ready, env).insns_processed <= 2 * theirs
+
+
+def test_error_names_the_line(tools: ObjectSpec) -> None:
+    spec = tools.programs["tp_exit"]
+    # the null check of the first look-up goes away
+    slot = next(i for i, insn in enumerate(spec.insns) if insn.code == 0x15)
+    insns = (*spec.insns[:slot], assemble("r5 = 0")[0], *spec.insns[slot + 1 :])
+    fds = {name: number for number, name in enumerate(tools.maps, 1)}
+    env = VerifierEnv({fds[name]: one for name, one in tools.maps.items()})
+    with pytest.raises(VerifierError) as caught:
+        verify(placed(replace(spec, insns=insns), fds), env)
+    error = caught.value
+    assert "verifying tp_exit: R6 invalid mem access 'map_value_or_null' (insn 12 at tools.c:" in str(error)
+    assert error.insn == 12 and error.span.startswith("./tools.c:") and "bpf_ktime_get_ns()-*t" in str(error)
+    assert "; u32 pid=bpf_get_current_pid_tgid()>>32;" in error.log
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 1 << 32))
+def test_any_slots_are_accepted_or_refused(seed: int) -> None:
+    """Mutilated programs, some of them beyond recognition: a verdict, never another exception."""
+    dice = random.Random(seed)
+    slots = list(assemble(program(seed)))
+    for _ in range(dice.choice((1, 2, 5, 40))):
+        at = dice.randrange(len(slots))
+        slots[at] = Insn(*(
+            (dice.randrange(256), dice.randrange(16), dice.randrange(16), dice.randrange(-20, 20), dice.randrange(-9, 99))
+            if dice.random() < 0.4 else slots[dice.randrange(len(slots))]
+        ))
+    type = dice.choice(list(CONTEXTS))
+    is_accepted(ProgramSpec("x", "", type, tuple(slots)), VerifierEnv(dict(enumerate(MAPS, 1)), insn_limit=5000))
+
+
+def test_unknown_program_type_is_refused() -> None:
+    spec = ProgramSpec("x", "", ProgType.LSM, assemble("r0 = 0\nexit"))
+    with pytest.raises(VerifierError, match="programs of type LSM are not supported by this verifier yet"):
+        verify(spec, VerifierEnv())
+
+
+def test_empty_program_is_refused() -> None:
+    with pytest.raises(VerifierError, match="a program without instructions"):
+        verify(ProgramSpec("x", "", ProgType.KPROBE, ()), VerifierEnv())
