@@ -9,13 +9,36 @@ BPF and its tables are BCC's; what is new is `kernel`: "sim", "replay:FILE" or "
 
 from bcc_py.bpf import BPF, Function, kernel_from_spec
 from bcc_py.errors import (
-    AttachError, BpfError, CompileError, FaultError, KeyNotFound, LoadError, MapError, NotSupportedError, ObjectError,
-    SymbolError, VerifierError,
+    AttachError,
+    BpfError,
+    CompileError,
+    FaultError,
+    KeyNotFound,
+    LoadError,
+    MapError,
+    NotSupportedError,
+    ObjectError,
+    SymbolError,
+    VerifierError,
 )
 from bcc_py.table import Table
 
 __version__ = "0.1.0"
 __all__ = [
-    "AttachError", "BPF", "BpfError", "CompileError", "FaultError", "Function", "KeyNotFound", "LoadError", "MapError",
-    "NotSupportedError", "ObjectError", "SymbolError", "Table", "VerifierError", "__version__", "kernel_from_spec",
+    "BPF",
+    "AttachError",
+    "BpfError",
+    "CompileError",
+    "FaultError",
+    "Function",
+    "KeyNotFound",
+    "LoadError",
+    "MapError",
+    "NotSupportedError",
+    "ObjectError",
+    "SymbolError",
+    "Table",
+    "VerifierError",
+    "__version__",
+    "kernel_from_spec",
 ]

@@ -18,7 +18,7 @@ from bcc_py.cache import cached
 from bcc_py.elf import read_object
 from bcc_py.errors import AttachError, BpfError, LoadError, NotSupportedError
 from bcc_py.isa import disassemble, encode
-from bcc_py.kernel import Kernel, Link, Map, Program, TraceLine
+from bcc_py.kernel import Kernel, Link, Map, Program, Ring, TraceLine
 from bcc_py.linux.kernel import LinuxKernel
 from bcc_py.load import load_maps, relocate, with_type
 from bcc_py.sim.replay.source import replay_kernel
@@ -49,7 +49,7 @@ def kernel_from_spec(spec: str) -> Kernel:
     """The kernel that spec names: "sim" or "sim:WORKLOAD,...", "replay:FILE", "linux".
 
     Raises ValueError for other words, NotSupportedError where the kernel is not to be had here, ObjectError for
-    a recording that cannot be read, OSError for one that cannot be opened."""
+    a recording that cannot be opened or read."""
     if spec == "linux":
         return LinuxKernel()
     kind, _, rest = spec.partition(":")
@@ -311,8 +311,9 @@ class BPF:
 
     # -- output
 
-    def _rings(self, kind: type) -> list[Any]:
-        return [one.ring for one in self.tables.values() if isinstance(one, kind) and getattr(one, "ring", None) is not None]
+    def _rings(self, *kinds: type[PerfEventArray] | type[RingBuf]) -> list[Ring]:
+        """The reading sides of the opened buffers of these kinds."""
+        return [one.ring for one in self.tables.values() if isinstance(one, kinds) and one.ring is not None]
 
     def perf_buffer_poll(self, timeout: int = -1) -> int:
         """Waits for records in any opened perf buffer, at most timeout ms (-1: without limit), and hands all that
@@ -333,7 +334,7 @@ class BPF:
         """Hands over what is in the ring buffers now."""
         return sum(one.consume() for one in self._needed_rings())
 
-    def _needed_rings(self) -> list[Any]:
+    def _needed_rings(self) -> list[Ring]:
         rings = self._rings(RingBuf)
         if not rings:
             raise LoadError("No ring buffers to poll")
@@ -341,7 +342,7 @@ class BPF:
 
     def poll(self, timeout: int = -1) -> int:
         """perf_buffer_poll and ring_buffer_poll as one."""
-        return self.kernel.poll(self._rings(Table), timeout)
+        return self.kernel.poll(self._rings(PerfEventArray, RingBuf), timeout)
 
     def sleep(self, seconds: float) -> None:
         """Lets the kernel's time go by: virtual on a simulated kernel."""
@@ -384,9 +385,8 @@ class BPF:
         for link in self._links.values():
             link.close()
         for table in self.tables.values():
-            closer = getattr(table, "close", None)
-            if closer is not None:
-                closer()
+            if isinstance(table, (PerfEventArray, RingBuf)):
+                table.close()
         for function in self.funcs.values():
             function.program.close()
         for map in self._maps.values():

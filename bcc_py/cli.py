@@ -35,7 +35,9 @@ def tool(**settings: Any) -> Callable[[Callable[..., None]], click.Command]:
             help="sim, sim:WORKLOAD, replay:FILE or linux (default: $BCC_PY_KERNEL, else sim).",
         )
         context = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
-        return click.command(context_settings=context, **settings)(kernel(_guarded(function)))
+        command = click.command(context_settings=context, **settings)(kernel(_guarded(function)))
+        assert isinstance(command, click.Command)
+        return command
 
     return decorate
 
@@ -51,7 +53,7 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         except (BpfError, ValueError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 # the reader of our rows has gone: the rest of them has no use
-                sys.stdout = open(os.devnull, "w")
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return
             text = error.filename if isinstance(error, OSError) and error.filename else ""
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -24,6 +24,7 @@ from cfront.tree import (
     Deref,
     Expr,
     FunctionAddress,
+    FunctionDef,
     GlobalVar,
     LocalVar,
     MemberRef,

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, Union
+from typing import Any, NoReturn
 
 from pycparser import c_ast
 from pycparserext.ext_c_parser import AttributeSpecifier, FuncDeclExt, TypeOfDeclaration, TypeOfExpression
@@ -163,7 +163,8 @@ class Context:
         coord = getattr(node, "coord", None)
         if coord is None or not hasattr(coord, "line") or not self.tokens:
             return self.tokens[0].span if self.tokens else Span(self.unit.filename, 1, 1)
-        return self.tokens[min(coord.line, len(self.tokens) - 1)].span
+        index: int = coord.line
+        return self.tokens[min(index, len(self.tokens) - 1)].span
 
     def report(self, message: str, span: Span, hint: str = "", severity: str = "error") -> None:
         lines = self.sources.get(span.file, "").split("\n")

@@ -150,9 +150,7 @@ def _lowest_stack(code: bytes) -> int:
     for op, regs, off, imm in struct.iter_unpack("<BBhi", code):
         target, source = regs & 15, regs >> 4
         kind = op & 7
-        if kind == 1 and source == 10:  # LDX
-            lowest = min(lowest, off)
-        elif kind in (2, 3) and target == 10:  # ST, STX
+        if (kind == 1 and source == 10) or (kind in (2, 3) and target == 10):  # LDX
             lowest = min(lowest, off)
         elif op == 0xBF and source == 10:  # mov64 from r10
             frame_copies[target] = True

@@ -20,10 +20,53 @@ from cfront.ctype import BOOL, Array, CType, Enum, Integer, Pointer, Record, Voi
 from cfront.debug import Debug
 from cfront.source import Span
 from cfront.tree import (
-    AddressOf, Asm, Assign, Atomic, Binary, Block, Break, CallExtern, CallFunction, CallHelper, Case, Cast, Comma, Conditional,
-    Const, Continue, CopyRecord, Declare, Deref, Expr, ExprStmt, FunctionAddress, FunctionDef, GlobalVar, Goto, If, Intrinsic,
-    KernelRead, Label, Load, LocalVar, Logical, Loop, MapAddress, MemberRef, PointerAdd, PointerDiff, Return, Stmt, StmtExpr,
-    StringAddress, Switch, Unary, Unit, Update, VarRef, Zero,
+    AddressOf,
+    Asm,
+    Assign,
+    Atomic,
+    Binary,
+    Block,
+    Break,
+    CallExtern,
+    CallFunction,
+    CallHelper,
+    Case,
+    Cast,
+    Comma,
+    Conditional,
+    Const,
+    Continue,
+    CopyRecord,
+    Declare,
+    Deref,
+    Expr,
+    ExprStmt,
+    FunctionAddress,
+    FunctionDef,
+    GlobalVar,
+    Goto,
+    If,
+    Intrinsic,
+    KernelRead,
+    Label,
+    Load,
+    LocalVar,
+    Logical,
+    Loop,
+    MapAddress,
+    MemberRef,
+    PointerAdd,
+    PointerDiff,
+    Return,
+    Stmt,
+    StmtExpr,
+    StringAddress,
+    Switch,
+    Unary,
+    Unit,
+    Update,
+    VarRef,
+    Zero,
 )
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Ret
 
@@ -605,7 +648,7 @@ class _FunctionLowerer:
         """Writes constant bytes as immediate stores of the widest aligned pieces."""
         at = 0
         while at < len(content):
-            width = next(w for w in (8, 4, 2, 1) if at + w <= len(content) and (at % w == 0 and place.align % w == 0 or w == 1))
+            width = next(w for w in (8, 4, 2, 1) if at + w <= len(content) and ((at % w == 0 and place.align % w == 0) or w == 1))
             address = self.offset(place.address, at)
             number = int.from_bytes(content[at : at + width], "little")
             self.write(f"store i{width * 8} {number}, ptr {address}, align {width}")
@@ -687,9 +730,7 @@ class _FunctionLowerer:
             self.statements(expr.body)
             if expr.result is not None:
                 self.effect(expr.result)
-        elif isinstance(expr.type, (Record, Array)):
-            self.place(expr)
-        elif isinstance(expr, (VarRef, Deref, MemberRef)):
+        elif isinstance(expr.type, (Record, Array)) or isinstance(expr, (VarRef, Deref, MemberRef)):
             self.place(expr)
         else:
             self.rvalue(expr)

@@ -136,10 +136,9 @@ class FunctionDef:
         self.body: Block | None = None
 
 
-_node = dataclass(frozen=True, slots=True, eq=False)
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Const:
     """An integer, or a null or constant pointer. value is in the range of the type."""
 
@@ -148,7 +147,7 @@ class Const:
     value: int
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class StringAddress:
     """The address of a string literal's bytes, terminator included."""
 
@@ -157,14 +156,14 @@ class StringAddress:
     content: bytes
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class VarRef:
     type: CType
     span: Span
     var: LocalVar | GlobalVar
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Deref:
     """The object that pointer points at."""
 
@@ -173,7 +172,7 @@ class Deref:
     pointer: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class MemberRef:
     """A member of the record at base (a place), offset bytes in; a bit-field if bit_size is not None."""
 
@@ -185,7 +184,7 @@ class MemberRef:
     bit_size: int | None = None
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Load:
     """The scalar in place."""
 
@@ -194,7 +193,7 @@ class Load:
     place: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class KernelRead:
     """The object at place, whose address is a kernel pointer, read by a helper; a place if type is a record."""
 
@@ -203,28 +202,28 @@ class KernelRead:
     place: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class AddressOf:
     type: CType
     span: Span
     place: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class MapAddress:
     type: CType
     span: Span
     map: MapDef
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class FunctionAddress:
     type: CType
     span: Span
     function: FunctionDef
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Cast:
     """operand as another scalar type; to void: evaluated and dropped."""
 
@@ -233,7 +232,7 @@ class Cast:
     operand: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Unary:
     """op: "-", "~" on an integer, or "!" on any scalar."""
 
@@ -243,7 +242,7 @@ class Unary:
     operand: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Binary:
     """op: + - * / % & | ^ << >> on integers of .type (a shift's right side may differ), or a comparison
     of two operands of the same type giving int."""
@@ -255,7 +254,7 @@ class Binary:
     right: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class PointerAdd:
     """pointer + index * scale bytes; index is a 64-bit integer."""
 
@@ -266,7 +265,7 @@ class PointerAdd:
     scale: int
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class PointerDiff:
     type: CType
     span: Span
@@ -275,7 +274,7 @@ class PointerDiff:
     scale: int
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Logical:
     """op: "&&" or "||"."""
 
@@ -286,7 +285,7 @@ class Logical:
     right: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Conditional:
     """yes is None for `condition ?: no`."""
 
@@ -297,7 +296,7 @@ class Conditional:
     no: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Assign:
     """Stores a scalar; its value is what was stored."""
 
@@ -307,7 +306,7 @@ class Assign:
     value: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class CopyRecord:
     """Copies the record at source (a place) to place; denotes place."""
 
@@ -317,7 +316,7 @@ class CopyRecord:
     source: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Update:
     """place = (type)((compute)place op value), or pointer arithmetic with scale bytes; is_post: the
     value is the old one."""
@@ -332,7 +331,7 @@ class Update:
     is_post: bool = False
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Comma:
     type: CType
     span: Span
@@ -340,7 +339,7 @@ class Comma:
     right: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class CallFunction:
     """A call of a function of the text. A record result is denoted by a temporary."""
 
@@ -350,7 +349,7 @@ class CallFunction:
     args: tuple[Expr, ...]
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class CallHelper:
     """A helper by number; every argument is a pointer or a 64-bit integer."""
 
@@ -360,7 +359,7 @@ class CallHelper:
     args: tuple[Expr, ...]
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class CallExtern:
     """Host target: a call of a function that the process has."""
 
@@ -371,7 +370,7 @@ class CallExtern:
     args: tuple[Expr, ...]
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Intrinsic:
     """An operation that LLVM has: name is its own word ("memcpy", "bswap16", ...)."""
 
@@ -381,7 +380,7 @@ class Intrinsic:
     args: tuple[Expr, ...]
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Atomic:
     """op: add, sub, and, or, xor, xchg (value: the operand) or cmpxchg (value: expected, desired). Gives the
     old value, or with is_new the new one."""
@@ -394,7 +393,7 @@ class Atomic:
     is_new: bool = False
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class StmtExpr:
     """body, then result; a place if result is one."""
 
@@ -404,7 +403,7 @@ class StmtExpr:
     result: Expr | None
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Zero:
     """Fills place with zeros (an initialiser's first step)."""
 
@@ -420,13 +419,13 @@ Expr = (
 )
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Block:
     span: Span
     body: tuple[Stmt, ...]
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Declare:
     """A local begins to live; init: the expressions that initialise it, in order."""
 
@@ -435,13 +434,13 @@ class Declare:
     init: tuple[Expr, ...]
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class ExprStmt:
     span: Span
     expr: Expr
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class If:
     span: Span
     condition: Expr
@@ -449,7 +448,7 @@ class If:
     no: Stmt | None
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Loop:
     """for and while (is_post_tested False) and do-while. condition None: for ever. unroll: None, or what a
     pragma asked for: 0 for "as far as possible", 1 for "never", else the count."""
@@ -463,7 +462,7 @@ class Loop:
     unroll: int | None = None
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """A range of values (low == high for a single one) that enters the switch here; None: default."""
 
@@ -473,7 +472,7 @@ class Case:
     body: tuple[Stmt, ...]
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Switch:
     """body holds Cases at its top level."""
 
@@ -482,36 +481,36 @@ class Switch:
     body: Stmt
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Break:
     span: Span
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Continue:
     span: Span
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Goto:
     span: Span
     name: str
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Label:
     span: Span
     name: str
     body: Stmt
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Return:
     span: Span
     value: Expr | None
 
 
-@_node
+@dataclass(frozen=True, slots=True, eq=False)
 class Asm:
     """A compiler barrier; operands: values that it keeps alive (asm volatile("" : : "r"(x)))."""
 

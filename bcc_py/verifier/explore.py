@@ -472,7 +472,8 @@ class Explorer:
             raise Refusal(f"R{insn.dst} leaks addr into mem")
         self._access(insn.dst, insn.off, size, _LOADED[size])
         if fetched >= 0:
-            self.regs[fetched] = with_id(loaded, 0) if isinstance(loaded, Scalar) else UNKNOWN
+            # never the number that lay there: flow.py does not weigh memory for atomics
+            self.regs[fetched] = _LOADED[size]
 
     def _check_atomic_target(self, regno: int, off: int, size: int) -> None:
         base = self.regs[regno]

@@ -2,8 +2,8 @@
 
 A case: `-- name`, `-- type` (a program type), any number of `-- map type,key,value,entries[,flags]` (named
 map[fd:1], map[fd:2], ... in the text), `-- license`, `-- limit` (instructions, for ours only), `-- asm`, then
-`-- accept` or `-- reject` with the sentence, which must be one of the last four lines of the log. `-- linux accept (why)`
-marks where Linux is known to differ on purpose."""
+`-- accept` or `-- reject` with the sentence, which must be one of the last four lines of the log. `-- linux accept (why)` and
+`-- linux reject (why)` mark where Linux differs: in its verdict, or only in its sentence."""
 
 from __future__ import annotations
 
@@ -106,6 +106,8 @@ def test_case_on_linux(case: Case, linux: None) -> None:
         verdict = load(with_fds(assemble(case.asm), fds), case.type, case.license, log_level=1)
     if case.is_accepted or case.linux.startswith("accept"):
         assert verdict.errno == 0, verdict.sentence
+    elif case.linux.startswith("reject"):
+        assert verdict.errno
     else:
         # Linux may put the sentence behind the instruction on one line
         assert verdict.errno and any(row.endswith(case.reject) for row in reasons(verdict.log))
