@@ -37,6 +37,8 @@ _PREFIXES = {
     "kprobe__": HookKind.KPROBE, "kretprobe__": HookKind.KRETPROBE, "tracepoint__": HookKind.TRACEPOINT,
     "raw_tracepoint__": HookKind.RAW_TRACEPOINT,
 }
+# names that ask for hooks which no kernel here can serve yet
+_LATER_PREFIXES = {"kfunc__": "fentry", "kretfunc__": "fexit", "lsm__": "LSM"}
 _PROGRAM_TYPES = {
     HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.TRACEPOINT: ProgType.TRACEPOINT,
     HookKind.RAW_TRACEPOINT: ProgType.RAW_TRACEPOINT,
@@ -169,6 +171,9 @@ class BPF:
 
     def _autoload(self) -> None:
         for name in sorted(self._spec.programs):
+            later = next((word for prefix, word in _LATER_PREFIXES.items() if name.startswith(prefix)), "")
+            if later:
+                raise NotSupportedError(f"attaching {name}: {later} programs are not supported yet (use kprobe__)", later)
             for prefix, kind in _PREFIXES.items():
                 if name.startswith(prefix):
                     self._attach(self._named_hook(kind, name.removeprefix(prefix)), name)

@@ -9,24 +9,55 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
 from bcc_py.bpf import BPF, DEFAULT_KERNEL
-from bcc_py.errors import BpfError
+from bcc_py.errors import BpfError, CompileError, NotSupportedError
 
-__all__ = ["TOOLS", "clock_text", "flag_values", "main", "opened", "running", "tool"]
+__all__ = ["TOOLS", "clock_text", "flag_values", "main", "number_of", "opened", "pid", "regex", "running", "seconds", "shown", "tool"]
 
 TOOLS = ("execsnoop", "exitsnoop", "syscount", "tcpstates")
+_MAX_PID = 1 << 22  # PID_MAX_LIMIT
+_MISSING_EVENT = re.compile(r"'struct tracepoint__([a-z0-9_]+?)__(\w+)' is not defined")
 
 
-def tool(**settings: Any) -> Callable[[Callable[..., None]], click.Command]:
+def seconds(text: str) -> float:
+    """An option's number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= 1e9:
+        raise click.BadParameter(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+def pid(text: str) -> int:
+    """An option's process or thread id."""
+    value = number_of(text, _MAX_PID + 1)
+    if not value:
+        raise click.BadParameter(f"{text!r} is no process id (write a number from 1 to {_MAX_PID})")
+    return value
+
+
+def regex(text: str) -> re.Pattern[str]:
+    """An option's regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise click.BadParameter(f"{text!r} is no regular expression: {error}") from error
+
+
+def tool() -> Callable[[Callable[..., None]], click.Command]:
     """A click command that is a tool: --kernel, -h, and errors as one line on stderr."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
@@ -35,18 +66,17 @@ def tool(**settings: Any) -> Callable[[Callable[..., None]], click.Command]:
             help="sim, sim:WORKLOAD, replay:FILE or linux (default: $BCC_PY_KERNEL, else sim).",
         )
         context = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
-        command = click.command(context_settings=context, **settings)(kernel(_guarded(function)))
-        assert isinstance(command, click.Command)
+        name = Path(function.__code__.co_filename).stem
+        command: click.Command = click.command(name, context_settings=context)(kernel(_guarded(name, function)))
         return command
 
     return decorate
 
 
-def _guarded(function: Callable[..., None]) -> Callable[..., None]:
+def _guarded(name: str, function: Callable[..., None]) -> Callable[..., None]:
     """function with the errors that a user can act on printed, and the usual ways to end taken quietly."""
 
     def run(*args: Any, **options: Any) -> None:
-        name = function.__module__.rpartition(".")[2]
         try:
             function(*args, **options)
             sys.stdout.flush()
@@ -71,11 +101,24 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
 @contextmanager
 def opened(name: str, text: str, kernel: str, cflags: Sequence[str] = ()) -> Iterator[BPF]:
     """A BPF over text on the kernel that was asked for, closed at the end; says on stderr if it is no real one."""
-    with _terminated_as_interrupted(), BPF(text=text, cflags=cflags, kernel=kernel) as bpf:
+    with _terminated_as_interrupted(), _bpf(text, kernel, cflags) as bpf:
         if bpf.kernel.is_simulated:
             kind = "a recording" if kernel.startswith("replay:") else "a simulated system"
             click.echo(f"{name}: {kind} ({kernel}), not this machine; for that use --kernel linux", err=True)
         yield bpf
+
+
+def _bpf(text: str, kernel: str, cflags: Sequence[str]) -> BPF:
+    """BPF(), with the one thing that is not the tool's fault said as such: an event that the kernel does not have."""
+    try:
+        return BPF(text=text, cflags=cflags, kernel=kernel)
+    except CompileError as error:
+        missing = _MISSING_EVENT.search(str(error))
+        if missing is None:
+            raise
+        event = ":".join(missing.groups())
+        hint = f" (record it: perf record -e {event})" if kernel.startswith("replay:") else ""
+        raise NotSupportedError(f"tracing {kernel}: it has no tracepoint {event}{hint}", event) from error
 
 
 @contextmanager
@@ -116,6 +159,17 @@ def clock_text(bpf: BPF) -> str:
     return time.strftime("%H:%M:%S", time.gmtime(bpf.kernel.now_ns() // 1_000_000_000))
 
 
+def shown(raw: bytes) -> str:
+    """Bytes up to the first zero as text on one line: whatever else would move the cursor is escaped."""
+    text = raw.partition(b"\0")[0].decode("utf-8", "replace")
+    return text if text.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def number_of(text: str, limit: int) -> int | None:
+    """A decimal number below limit, or None."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 and int(text) < limit else None
+
+
 def flag_values(**values: int | None) -> list[str]:
     """-DNAME=value for every value that is set."""
     return [f"-D{name}={value}" for name, value in values.items() if value is not None]
@@ -145,6 +199,6 @@ def list_tools() -> None:
     """The tools, one a line with what each shows."""
     for name in TOOLS:
         command: click.Command = importlib.import_module(f"bcc_py.tools.{name}").main
-        click.echo(f"{name:12} {command.get_short_help_str(64)}")
+        click.echo(f"{name:12} {command.get_short_help_str(100)}")
 
 

@@ -19,14 +19,14 @@ from cfront.check import Checker, check
 from cfront.check_type import BUILTIN_TYPEDEFS, Typedef
 from cfront.ctype import CType, Enum, Record
 from cfront.debug import Debug
-from cfront.emit import emit
+from cfront.emit import FunctionPlace, emit
 from cfront.errors import BpfError, CompileError, Diagnostic, ObjectError
 from cfront.lower import lower
 from cfront.parse import parse
 from cfront.preprocess import Flags, Preprocessed, Token, parse_flags, preprocess, shipped_tokens
-from cfront.provenance import instantiate
+from cfront.provenance import called_functions, instantiate
 from cfront.source import Span
-from cfront.tree import Unit
+from cfront.tree import FunctionDef, LocalVar, Unit
 
 __all__ = ["BpfError", "Btf", "CompileError", "Compiled", "Diagnostic", "ObjectError", "Span", "TypeSource", "compile",
            "compile_host", "compile_unit", "types_from_c"]
@@ -98,9 +98,25 @@ def _front(
     def is_type(name: str) -> bool:
         return name in BUILTIN_TYPEDEFS or (types is not None and types.find("typedef", name) is not None)
 
-    ast = parse(tokens, filename=filename, is_type=is_type, sources=made.sources)
+    ast = parse(tokens, filename=filename, is_type=is_type, sources=made.sources, types=BUILTIN_TYPEDEFS)
     unit, checker = check(ast, tokens=tokens, sources=made.sources, filename=filename, types=types, target=target)
     return unit, checker, made
+
+
+def _places(functions: Iterable[FunctionDef], sources: Mapping[str, str]) -> dict[str, FunctionPlace]:
+    """Where each function is, with its largest locals and those of what it calls."""
+    made: dict[str, FunctionPlace] = {}
+    large: dict[str, list[LocalVar]] = {}
+    for one in functions:  # callees first
+        found = {var for var in (*one.params, *one.locals) if var.name and var.type.size >= 32}
+        for callee in called_functions(one):
+            found |= set(large.get(callee, ()))
+        large[one.name] = sorted(found, key=lambda var: (-var.type.size, var.span))[:3]
+        words = ", ".join(f"'{var.name}' {var.type.size}" for var in large[one.name])
+        lines = sources.get(one.span.file, "").split("\n")
+        line = lines[one.span.line - 1] if 0 < one.span.line <= len(lines) else ""
+        made[one.name] = FunctionPlace(one.span, line, f"its largest variables take {words} bytes" if words else "")
+    return made
 
 
 def compile_unit(
@@ -125,7 +141,9 @@ def compile_unit(
     except RecursionError:
         raise CompileError([Diagnostic("the text is nested too deeply", Span(filename, 1, 1))]) from None
     warnings = () if flags.is_quiet else (*made.warnings, *(one for one in checker.diagnostics if one.severity == "warning"))
-    content = ir.encode() if form == "raw-ir" else emit(ir, target=target, cpu=cpu, form=form)
+    if form == "raw-ir":
+        return Compiled(ir.encode(), warnings)
+    content = emit(ir, target=target, cpu=cpu, form=form, places=lambda: _places(functions, made.sources))
     return Compiled(content, warnings)
 
 

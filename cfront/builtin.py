@@ -31,6 +31,7 @@ from cfront.ctype import (
     compatible,
     value_type,
 )
+from cfront.errors import counted
 from cfront.fold import fold
 from cfront.tree import (
     AddressOf,
@@ -88,7 +89,7 @@ class BuiltinChecker(InitChecker):
     def exactly(self, node: c_ast.FuncCall, count: int) -> list[c_ast.Node]:
         nodes = self.args_of(node)
         if len(nodes) != count:
-            self.error(f"'{node.name.name}' takes {count} arguments, {len(nodes)} given", node)
+            self.error(f"'{node.name.name}' takes {counted(count, 'argument')}, {len(nodes)} given", node)
         return nodes
 
     # -- helpers
@@ -101,7 +102,8 @@ class BuiltinChecker(InitChecker):
         variadic = "..." in helper.prototype
         needed = 2 if variadic else len(helper.args)
         if len(nodes) < needed or len(nodes) > len(helper.args):
-            self.error(f"'{name}' takes {needed} arguments, {len(nodes)} given", node, f"its prototype is {helper.prototype}")
+            self.error(f"'{name}' takes {counted(needed, 'argument')}, {len(nodes)} given", node,
+                       f"its prototype is {helper.prototype.replace('(*)', name)}")
         args = tuple(self.helper_argument(helper, at, one) for at, one in enumerate(nodes))
         return CallHelper(self.helper_result(helper), self.span(node), helper.id, args)
 
@@ -260,17 +262,20 @@ class BuiltinChecker(InitChecker):
         if not isinstance(target, (Integer, Enum, Pointer)):
             self.error(f"'{node.name.name}' needs a pointer to an integer, this is '{pointer.type}'", node)
         if self.target == "bpf" and target.size not in (4, 8):
-            self.error(f"atomic operations on {target.size} bytes are not supported in BPF", node, "use a 4- or 8-byte integer")
+            self.error(f"atomic operations on {counted(target.size, 'byte')} are not supported in BPF", node, "use a 4- or 8-byte integer")
         return pointer
 
     def atomic(self, nodes: list[c_ast.Node], op: str, count: int, is_new: bool, node: c_ast.FuncCall) -> Expr:
         pointer = self.atomic_pointer(nodes, node)
         if len(nodes) < count + 1:
-            self.error(f"'{node.name.name}' takes {count + 1} arguments, {len(nodes)} given", node)
+            self.error(f"'{node.name.name}' takes {counted(count + 1, 'argument')}, {len(nodes)} given", node)
         assert isinstance(pointer.type, Pointer)
-        type = value_type(pointer.type.target)
-        values = tuple(self.cast(self.value(one), type, self.span(one)) for one in nodes[1 : count + 1])
-        return Atomic(type, self.span(node), op, pointer, values, is_new)
+        target = value_type(pointer.type.target)
+        # a pointer is exchanged as the number that it is
+        type = ULONG if isinstance(target, Pointer) else target
+        values = tuple(self.cast(self.convert(self.value(one), target, f"argument {at} of '{node.name.name}'"), type, self.span(one))
+                       for at, one in enumerate(nodes[1 : count + 1], 2))
+        return self.cast(Atomic(type, self.span(node), op, pointer, values, is_new), target, self.span(node))
 
     def locked_add(self, node: c_ast.FuncCall) -> Expr:
         nodes = self.exactly(node, 2)

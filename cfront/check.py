@@ -16,7 +16,7 @@ from pycparserext.ext_c_parser import FuncDeclExt, PreprocessorLine, RangeExpres
 
 from cfront.btf import TypeSource
 from cfront.check_type import Attributes, ExternFunction, Typedef, _declarator_attributes
-from cfront.ctype import VOID, Array, CType, Enum, Function, Integer, Record
+from cfront.ctype import VOID, Array, CType, Enum, Function, Integer, Param, Record, is_scalar
 from cfront.dialect import DialectChecker, section_from_name
 from cfront.fold import wrap
 from cfront.preprocess import Token
@@ -44,6 +44,10 @@ from cfront.tree import (
 )
 
 __all__ = ["check"]
+
+_LICENSE_NAME = "the name '_license' is taken: it holds the license of the programs"
+_LICENSE_HINT = "write BPF_LICENSE(GPL), or choose another name"
+_MAX_GLOBAL_BYTES = 1 << 22  # of one variable; a section is one value of an array map
 
 MAX_BPF_ARGS = 5
 
@@ -78,7 +82,10 @@ class Checker(DialectChecker):
     # -- the text
 
     def translation_unit(self, ast: c_ast.FileAST) -> Unit:
+        self.defined_later = {node.decl.name for node in ast.ext if isinstance(node, c_ast.FuncDef)}
         for node in ast.ext:
+            if isinstance(node, c_ast.FuncDef):
+                self.defined_later.discard(node.decl.name)
             with self.recovering():
                 self.external(node)
         self.check_bodies()
@@ -123,12 +130,18 @@ class Checker(DialectChecker):
         return self.type_of(node.type, attributes), attributes
 
     def global_declaration(self, node: c_ast.Decl) -> None:
+        with self.declaring(node.name):
+            self.declare_globally(node)
+
+    def declare_globally(self, node: c_ast.Decl) -> None:
         type, attributes = self.declared(node)
         if not node.name:
             return
         span = self.span(node)
         if isinstance(type, Function):
             self.declare_function(node, type, attributes)
+        elif self.target == "bpf" and node.name == "_license" and attributes.section != "license":
+            self.error(_LICENSE_NAME, node, _LICENSE_HINT)
         elif attributes.table is not None:
             self.declare(node.name, self.declare_table(node.name, type, attributes, span, node), node)
         elif attributes.section == "license":
@@ -155,12 +168,19 @@ class Checker(DialectChecker):
             var.section = attributes.section
             self.declare(node.name, var, node)
             self.unit.globals.append(var)
+        self.check_global_size(var)
         if node.init is not None:
             self.initialise_global(var, node.init)
         if not var.type.is_complete and not is_extern:
             self.error(f"'{node.name}' has incomplete type '{var.type}'", node)
+        self.check_global_size(var)
         if is_extern and self.target == "bpf":
             self.error(f"extern variable '{node.name}' has no definition here", node, "define it in this text")
+
+    def check_global_size(self, var: GlobalVar) -> None:
+        if self.target == "bpf" and var.type.size > _MAX_GLOBAL_BYTES:
+            self.error(f"global '{var.name}' of {var.type.size} bytes is too large: at most {_MAX_GLOBAL_BYTES}", var.span,
+                       "use a BPF_ARRAY of many elements")
 
     # -- functions
 
@@ -186,6 +206,10 @@ class Checker(DialectChecker):
         return function
 
     def define_function(self, node: c_ast.FuncDef) -> None:
+        with self.declaring(node.decl.name):
+            self.define(node)
+
+    def define(self, node: c_ast.FuncDef) -> None:
         decl = node.decl
         type, attributes = self.declared(decl)
         if not isinstance(type, Function):
@@ -193,7 +217,7 @@ class Checker(DialectChecker):
         if node.param_decls:
             self.error("parameters without types in parentheses are not supported", decl, "write (int a, ...)")
         if type.is_variadic:
-            self.error(f"'{decl.name}' takes variable arguments, which is not supported in BPF", decl)
+            self.error(f"'{decl.name}' takes variable arguments, which is not supported in BPF", decl, "pass an array or a struct")
         known = self.scopes[0].get(decl.name)
         if isinstance(known, FunctionDef):
             if known.body is not None:
@@ -218,11 +242,23 @@ class Checker(DialectChecker):
         if self.target == "host":
             return
         type = function.type
+        if function.name == "_license":
+            self.error(_LICENSE_NAME, decl, _LICENSE_HINT)
         if self.is_program(function):
             function.section = function.section or section_from_name(function.name)
-            if isinstance(type.result, Record):
+            if function.section.startswith(".") or function.section in ("license", "version", "maps"):
+                self.error(f"program '{function.name}' cannot be in section '{function.section}'", decl,
+                           'write e.g. SEC("kprobe/do_sys_open")')
+            if isinstance(type.result, Record) or type.result.size > 8:
                 self.error(f"program '{function.name}' returns '{type.result}'", decl, "return int")
+            if type.params and not (is_scalar(type.params[0].type) and type.params[0].type.size <= 8):
+                self.error(f"program '{function.name}' takes '{type.params[0].type}', but gets the address of a context", decl,
+                           "write struct pt_regs *ctx")
             return
+        for at, one in enumerate((Param("", type.result), *type.params)):
+            if function.is_noinline and one.type.size == 16 and isinstance(one.type, Integer):
+                self.error(f"noinline function '{function.name}' {'takes' if at else 'returns'} '{one.type}'", decl,
+                           "pass its address, or drop noinline")
         for one in type.params:
             if isinstance(one.type, Record) and function.is_noinline:
                 self.error(f"noinline function '{function.name}' takes '{one.type}' by value", decl, "pass its address")
@@ -261,7 +297,7 @@ class Checker(DialectChecker):
             if not one.name:
                 what = "arguments to BPF program definition must be named" if self.is_program(function) else (
                     f"parameter {at + 1} of '{function.name}' has no name")
-                self.error(what, node)
+                self.error(what, node, "write struct pt_regs *ctx" if self.is_program(function) else "")
             var = LocalVar(one.name, one.type, self.span(node), is_param=True)
             if not one.type.is_complete:
                 self.error(f"parameter '{one.name}' has incomplete type '{one.type}'", node)
@@ -312,7 +348,9 @@ class Checker(DialectChecker):
                 callee = rest.pop()
                 if state.get(callee) == 1:
                     span = self.calls[function][callee]
-                    self.report(f"recursion: '{callee.name}' calls itself, which is not supported in BPF", span,
+                    cycle = [one.name for one, _ in stack]
+                    cycle = [*cycle[cycle.index(callee.name) :], callee.name]
+                    self.report(f"recursion is not supported in BPF: {' calls '.join(cycle)}", span,
                                 "use a loop with a constant bound")
                     return
                 if not state.get(callee):
@@ -374,6 +412,10 @@ class Checker(DialectChecker):
         return Block(self.span(node), ())
 
     def local_declaration(self, node: c_ast.Decl) -> list[Stmt]:
+        with self.declaring(node.name):
+            return self.declare_locally(node)
+
+    def declare_locally(self, node: c_ast.Decl) -> list[Stmt]:
         type, attributes = self.declared(node)
         if not node.name:
             return []
@@ -401,8 +443,12 @@ class Checker(DialectChecker):
         self.static_count += 1
         var = GlobalVar(f"{self.function.name}.{node.name}.{self.static_count}", type, self.span(node), _is_const(node.type))
         self.declare(node.name, var, node)
+        self.check_global_size(var)
         if node.init is not None:
             self.initialise_global(var, node.init)
+        self.check_global_size(var)
+        if not var.type.is_complete:
+            self.error(f"'{node.name}' has incomplete type '{var.type}'", node)
         self.unit.globals.append(var)
         return []
 

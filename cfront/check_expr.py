@@ -36,6 +36,7 @@ from cfront.ctype import (
     promote,
     value_type,
 )
+from cfront.errors import counted
 from cfront.fold import fold, wrap
 from cfront.source import Span
 from cfront.tree import (
@@ -75,7 +76,17 @@ _ESCAPES = {"n": 10, "t": 9, "r": 13, "0": 0, "a": 7, "b": 8, "f": 12, "v": 11, 
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|(.))", re.DOTALL)
 _INT_LITERAL = re.compile(r"(0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)([uUlL]*)")
 _COMPARISONS = frozenset({"<", ">", "<=", ">=", "==", "!="})
-MAX_BPF_ARGS = 5
+# what there is in BPF for functions of user space and of the kernel
+_INSTEAD = {
+    "printf": "use bpf_trace_printk(), or send an event with perf_submit()", "printk": "use bpf_trace_printk()",
+    "puts": "use bpf_trace_printk()", "sprintf": "format in Python: send the values in an event",
+    "snprintf": "use bpf_snprintf(), or send the values in an event", "malloc": "use a BPF_PERCPU_ARRAY of one element",
+    "free": "use a BPF_PERCPU_ARRAY of one element", "strlen": "bpf_probe_read_kernel_str() returns the length it copied",
+    "strcpy": "use bpf_probe_read_kernel_str()", "strncpy": "use bpf_probe_read_kernel_str()",
+    "strcmp": "use __builtin_memcmp() of a constant length", "strncmp": "use __builtin_memcmp() of a constant length",
+    "current": "use bpf_get_current_task()", "time": "use bpf_ktime_get_ns()", "getpid": "use bpf_get_current_pid_tgid() >> 32",
+    "copy_from_user": "use bpf_probe_read_user()", "usleep": "a BPF program cannot sleep", "sleep": "a BPF program cannot sleep",
+}
 
 
 def bytes_of_string(spelling: str) -> bytes:
@@ -143,6 +154,7 @@ class ExprChecker(TypeChecker):
         """What expr is worth: a place is read, an array or function becomes its address."""
         if isinstance(expr.type, Function):
             assert isinstance(expr, FunctionAddress)
+            self.check_function_address(expr)
             return FunctionAddress(Pointer(expr.type), expr.span, expr.function)
         if not is_place(expr) or isinstance(expr.type, Record):
             return expr
@@ -150,8 +162,15 @@ class ExprChecker(TypeChecker):
             self.note_address(expr)
             return AddressOf(Pointer(expr.type.element), expr.span, expr)
         if expr.type is VOID:
+            if isinstance(expr, Deref):
+                self.error("what a 'void *' points at cannot be read", expr.span, "cast the pointer first, e.g. *(u32 *)p")
             self.error("a void value cannot be used", expr.span)
         return Load(value_type(expr.type), expr.span, expr)
+
+    def check_function_address(self, expr: FunctionAddress) -> None:
+        if self.target == "bpf" and not self.unevaluated:
+            self.error(f"the address of function '{expr.function.name}' cannot be used in BPF", expr.span,
+                       f"call it: {expr.function.name}(...)")
 
     def scalar(self, node: c_ast.Node, what: str) -> Expr:
         expr = self.value(node)
@@ -409,6 +428,7 @@ class ExprChecker(TypeChecker):
     def address_of(self, node: c_ast.UnaryOp, span: Span) -> Expr:
         place = self.expression(node.expr)
         if isinstance(place, FunctionAddress):
+            self.check_function_address(place)
             return FunctionAddress(Pointer(place.type), span, place.function)
         if not is_place(place) or isinstance(place, (CallFunction, KernelRead)):
             self.error("'&' needs something in memory", node, "store the value in a variable first")
@@ -465,14 +485,23 @@ class ExprChecker(TypeChecker):
         left, right = self.integer(left, op), self.integer(right, op)
         assert isinstance(left.type, Integer) and isinstance(right.type, Integer)
         if op in ("<<", ">>"):
+            self.check_wide(op, left.type, right, span)
             return self.folded(Binary(left.type, span, op, left, right))
         common = arithmetic_type(left.type, right.type)
         left, right = self.cast(left, common, left.span), self.cast(right, common, right.span)
         if op in ("/", "%") and isinstance(right, Const) and right.value == 0:
             self.error("division by zero", span)
-        if common.size == 16 and op in ("*", "/", "%"):
-            self.error(f"'{op}' on 128-bit integers is not supported in BPF", span, "use 64-bit arithmetic")
+        self.check_wide(op, common, right, span)
         return self.folded(Binary(INT if op in _COMPARISONS else common, span, op, left, right))
+
+    def check_wide(self, op: str, type: CType, right: Expr, span: Span) -> None:
+        """Refuses what 128-bit integers cannot do in BPF: LLVM would call its library for it."""
+        if type.size != 16 or self.target != "bpf":
+            return
+        if op in ("*", "/", "%"):
+            self.error(f"'{op}' on 128-bit integers is not supported in BPF", span, "use 64-bit arithmetic")
+        if op in ("<<", ">>") and fold(right) is None:
+            self.error(f"'{op}' of a 128-bit integer by a variable is not supported in BPF", span, "shift by a constant")
 
     def pointer_binary(self, op: str, left: Expr, right: Expr, span: Span) -> Expr:
         if op == "+" and isinstance(left.type, Pointer) != isinstance(right.type, Pointer):
@@ -516,6 +545,7 @@ class ExprChecker(TypeChecker):
         value = self.integer(value, node.op)
         assert isinstance(value.type, Integer)
         compute = promote(type) if op in ("<<", ">>") else arithmetic_type(promote(type), value.type)
+        self.check_wide(op, compute, value, span)
         if op not in ("<<", ">>"):
             value = self.cast(value, compute, span)
             if op in ("/", "%") and isinstance(value, Const) and value.value == 0:
@@ -631,17 +661,20 @@ class ExprChecker(TypeChecker):
                 if found is not None:
                     return found
                 self.unknown_function(node)
-        callee = self.rvalue(self.expression(node.name))
-        if isinstance(callee, FunctionAddress):
-            return self.call_function(node, callee.function)
+        named = self.expression(node.name)
+        if isinstance(named, FunctionAddress):
+            return self.call_function(node, named.function)
+        callee = self.rvalue(named)
         if isinstance(callee.type, Pointer) and isinstance(callee.type.target, Function):
             self.error("calls through function pointers are not supported in BPF", node, "use a switch over direct calls")
         self.error(f"'{callee.type}' cannot be called", node)
 
     def unknown_function(self, node: c_ast.FuncCall) -> None:
         name = node.name.name
+        if name in self.defined_later:
+            self.error(f"call of function '{name}' before its definition", node, "move the definition up, or declare it first")
         known = [one for scope in self.scopes for one, symbol in scope.items() if isinstance(symbol, FunctionDef)]
-        hint = self.did_you_mean(name, [*known, *self.known_functions()])
+        hint = _INSTEAD.get(name) or self.did_you_mean(name, [*known, *self.known_functions()])
         self.error(f"call of undeclared function '{name}'", node, hint or "define it as a static inline function")
 
     def known_functions(self) -> list[str]:
@@ -656,7 +689,7 @@ class ExprChecker(TypeChecker):
     def arguments(self, node: c_ast.FuncCall, name: str, type: Function) -> tuple[Expr, ...]:
         nodes = self.args_of(node)
         if len(nodes) < len(type.params) or (len(nodes) > len(type.params) and not type.is_variadic):
-            self.error(f"'{name}' takes {len(type.params)} arguments, {len(nodes)} given", node)
+            self.error(f"'{name}' takes {counted(len(type.params), 'argument')}, {len(nodes)} given", node)
         values = [self.value(one) for one in nodes]
         for at, param in enumerate(type.params):
             values[at] = self.convert(values[at], param.type, f"argument {at + 1} of '{name}'")
@@ -669,11 +702,6 @@ class ExprChecker(TypeChecker):
         if self.target == "bpf" and not function.is_static and not function.is_noinline:
             self.error(f"cannot call non-static function '{function.name}'", node, "make it static inline")
         args = self.arguments(node, function.name, function.type)
-        if function.is_noinline and len(args) > MAX_BPF_ARGS and self.target == "bpf":
-            self.error(
-                f"noinline function '{function.name}' takes {len(args)} arguments, BPF passes at most {MAX_BPF_ARGS}", node,
-                "pass a pointer to a struct, or drop noinline",
-            )
         self.note_call(function, self.span(node))
         return CallFunction(function.type.result, self.span(node), function, args)
 

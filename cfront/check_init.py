@@ -181,7 +181,7 @@ class InitChecker(ExprChecker):
         else:
             low = high = self.constant(first, "an index")
         if low < 0 or high < low or (type.count is not None and high >= type.count) or high - low > 1 << 16:
-            self.error(f"index {low if low == high else f'{low} ... {high}'} is outside '{type}'", node)
+            self.error(f"index {low if low == high else f'{low} ... {high}'} is outside '{type}'", node.expr)
         for at in range(low, high + 1):
             place = offset + at * type.element.size
             yield from self.nested(type.element, place, rest, node) if rest else self.leaves(type.element, node.expr, place)

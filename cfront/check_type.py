@@ -6,6 +6,7 @@ CTypes. A name that the text does not declare is asked of the kernel's types; th
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from cfront.tree import Expr, FunctionDef, GlobalVar, LocalVar, MapDef, Unit
 __all__ = [
     "BUILTIN_TYPEDEFS",
     "Attributes",
+    "Broken",
     "Context",
     "EnumConst",
     "ExternFunction",
@@ -62,6 +64,8 @@ __all__ = [
 ]
 
 MAX_STACK_BYTES = 512
+_MAX_DECLARATORS = 256  # pointers and arrays in one declaration
+_COMMON_PREFIXES = ("__builtin_", "__sync_", "__atomic_", "bpf_")
 _MAX_OBJECT_BYTES = 1 << 32
 
 # names that are types without any declaration; the kernel's own typedefs come from BTF
@@ -85,6 +89,8 @@ for _words, _type in {
 }.items():
     _SPECIFIERS[tuple(sorted(_words.split()))] = _type
 
+# a dot begins the compiler's own sections, of which a text may name those of data and of plain code
+_SECTION_NAME = re.compile(r"(?!\.)[!#-\[\]-~]+|\.(?:text|rodata|data|bss)[\w.]*")
 _IGNORED_ATTRIBUTES = {
     "unused", "used", "always_inline", "maybe_unused", "may_alias", "preserve_access_index", "weak", "const", "pure", "cold",
     "hot", "warn_unused_result", "nonnull", "noreturn", "deprecated", "visibility", "no_sanitize", "flatten", "gnu_inline",
@@ -110,6 +116,11 @@ class ExternFunction:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """A name whose declaration was refused: uses of it are given up without another word."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A map of the text; record has the members key and leaf, for typeof."""
 
@@ -117,7 +128,7 @@ class Table:
     record: Record
 
 
-Symbol = LocalVar | GlobalVar | FunctionDef | Typedef | EnumConst | ExternFunction | Table
+Symbol = LocalVar | GlobalVar | FunctionDef | Typedef | EnumConst | ExternFunction | Table | Broken
 
 
 @dataclass(slots=True)
@@ -151,6 +162,8 @@ class Context:
         self.tags: list[dict[str, Record | Enum]] = [{}]
         self.unevaluated = 0
         self.loose_enums: list[Enum] = []  # at the top level, without a tag
+        self.defined_later: set[str] = set()  # functions of the text that were not reached yet
+        self.open_records: list[Record] = []  # whose members are being read
 
     # -- the parts above this one
 
@@ -191,8 +204,11 @@ class Context:
             pass
 
     def did_you_mean(self, name: str, known: Iterable[str]) -> str:
-        close = difflib.get_close_matches(name, list(known), 1, 0.7)
-        return f"did you mean '{close[0]}'?" if close else ""
+        # what many names begin with says nothing of their likeness
+        prefix = next((one for one in _COMMON_PREFIXES if name.startswith(one)), "")
+        rest = {one.removeprefix(prefix): one for one in known if one.startswith(prefix)}
+        close = difflib.get_close_matches(name.removeprefix(prefix), rest, 1, 0.6)
+        return f"did you mean '{rest[close[0]]}'?" if close else ""
 
     # -- scopes
 
@@ -207,10 +223,23 @@ class Context:
             self.tags.pop()
 
     def lookup(self, name: str) -> Symbol | None:
+        """What name stands for; gives up the statement if its declaration was refused."""
         for one in reversed(self.scopes):
             if name in one:
+                if isinstance(one[name], Broken):
+                    raise Skip
                 return one[name]
         return None
+
+    @contextmanager
+    def declaring(self, name: str | None) -> Iterator[None]:
+        """What is refused in here leaves name broken, not undeclared."""
+        try:
+            yield
+        except Skip:
+            if name:
+                self.scopes[-1].setdefault(name, Broken())
+            raise
 
     def declare(self, name: str, symbol: Symbol, node: Any) -> None:
         if name in self.scopes[-1] and not isinstance(symbol, Typedef):
@@ -253,6 +282,8 @@ class TypeChecker(Context):
             if len(args) != 1 or not isinstance(args[0], c_ast.Constant) or args[0].type != "string":
                 self.error("section needs one string", node)
             into.section = args[0].value[1:-1]
+            if not _SECTION_NAME.fullmatch(into.section):
+                self.error(f"'{into.section}' cannot be a section's name", args[0], 'write e.g. "kprobe/do_sys_open" or "xdp"')
         elif name == "noinline":
             into.is_noinline = True
         elif name == "bpf_table":
@@ -272,6 +303,11 @@ class TypeChecker(Context):
 
     def type_of(self, node: c_ast.Node, attributes: Attributes | None = None) -> CType:
         """The type that a declarator chain (TypeDecl, PtrDecl, ArrayDecl, FuncDecl) or specifier denotes."""
+        depth, inner = 0, node
+        while isinstance(inner, (c_ast.PtrDecl, c_ast.ArrayDecl)):
+            depth, inner = depth + 1, inner.type
+        if depth > _MAX_DECLARATORS:
+            self.error(f"a declaration of {depth} pointers and arrays in a row", node)
         if isinstance(node, c_ast.TypeDecl):
             return self.specifier(node.type, attributes)
         if isinstance(node, c_ast.PtrDecl):
@@ -352,7 +388,11 @@ class TypeChecker(Context):
         own = self.attributes(getattr(node, "attrib", None))
         packed = own.is_packed or bool(attributes and attributes.is_packed)
         align = max(own.align, attributes.align if attributes else 0)
-        members = self.members(record, node.decls)
+        self.open_records.append(record)
+        try:
+            members = self.members(record, node.decls)
+        finally:
+            self.open_records.pop()
         record.complete(*lay_out(tag, members, packed, align))
         if record.size > _MAX_OBJECT_BYTES:
             self.error(f"{record} is too large: {record.size} bytes", node)
@@ -360,7 +400,7 @@ class TypeChecker(Context):
 
     def new_record(self, tag: str, name: str, node: Any) -> Record:
         known = self.tags[-1].get(name) if name else None
-        if isinstance(known, Record) and not known.is_complete and known.tag == tag:
+        if isinstance(known, Record) and not known.is_complete and known.tag == tag and known not in self.open_records:
             return known
         if known is not None and name:
             self.error(f"redefinition of '{tag} {name}'", node)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pycparser import c_ast
@@ -30,12 +31,15 @@ from cfront.ctype import (
     is_scalar,
     value_type,
 )
+from cfront.errors import counted
 from cfront.source import Span
 from cfront.tree import (
     AddressOf,
     Assign,
     Atomic,
+    Binary,
     Block,
+    CallFunction,
     CallHelper,
     Cast,
     Const,
@@ -51,6 +55,7 @@ from cfront.tree import (
     MapAddress,
     MapDef,
     MemberRef,
+    PointerAdd,
     Return,
     Stmt,
     StmtExpr,
@@ -67,18 +72,51 @@ _BPF_ANY, _BPF_NOEXIST = 0, 1
 _CURRENT_CPU = 0xFFFFFFFF
 
 _MAP_TYPES = {
-    "hash": MapType.HASH, "array": MapType.ARRAY, "percpu_hash": MapType.PERCPU_HASH, "percpu_array": MapType.PERCPU_ARRAY,
-    "lru_hash": MapType.LRU_HASH, "lru_percpu_hash": MapType.LRU_PERCPU_HASH, "perf_output": MapType.PERF_EVENT_ARRAY,
-    "ringbuf": MapType.RINGBUF, "histogram": MapType.HASH,
+    "hash": MapType.HASH,
+    "array": MapType.ARRAY,
+    "percpu_hash": MapType.PERCPU_HASH,
+    "percpu_array": MapType.PERCPU_ARRAY,
+    "lru_hash": MapType.LRU_HASH,
+    "lru_percpu_hash": MapType.LRU_PERCPU_HASH,
+    "lpm_trie": MapType.LPM_TRIE,
+    "perf_output": MapType.PERF_EVENT_ARRAY,
+    "perf_array": MapType.PERF_EVENT_ARRAY,
+    "ringbuf": MapType.RINGBUF,
+    "histogram": MapType.HASH,
+    "stacktrace": MapType.STACK_TRACE,
+    "prog": MapType.PROG_ARRAY,
+    "cgroup_array": MapType.CGROUP_ARRAY,
+    "queue": MapType.QUEUE,
+    "stack": MapType.STACK,
+    "devmap": MapType.DEVMAP,
+    "cpumap": MapType.CPUMAP,
+    "xskmap": MapType.XSKMAP,
+    "sockmap": MapType.SOCKMAP,
+    "sockhash": MapType.SOCKHASH,
+    "sk_storage": MapType.SK_STORAGE,
+    "inode_storage": MapType.INODE_STORAGE,
+    "task_storage": MapType.TASK_STORAGE,
+    "cgroup_storage": MapType.CGROUP_STORAGE,
+    "percpu_cgroup_storage": MapType.PERCPU_CGROUP_STORAGE,
 }
-_LATER_TYPES = {
-    "lpm_trie", "stacktrace", "perf_array", "cgroup_array", "prog", "devmap", "cpumap", "xskmap", "queue", "stack", "sockmap",
-    "sockhash", "sk_storage", "inode_storage", "task_storage", "cgroup_storage", "percpu_cgroup_storage", "extern",
-}
+_LATER_TYPES = {"array_of_maps", "hash_of_maps", "extern"}
+_KEYLESS = (MapType.QUEUE, MapType.STACK)
+_STORAGES = (MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGROUP_STORAGE,
+             MapType.PERCPU_CGROUP_STORAGE)
+_NO_PREALLOC = 1
 
 PROGRAM_PREFIXES = {
-    "kprobe__": "kprobe/", "kretprobe__": "kretprobe/", "tracepoint__": "tracepoint/", "raw_tracepoint__": "raw_tracepoint/",
+    "kprobe__": "kprobe/",
+    "kretprobe__": "kretprobe/",
+    "tracepoint__": "tracepoint/",
+    "raw_tracepoint__": "raw_tracepoint/",
+    "kfunc__": "fentry/",
+    "kretfunc__": "fexit/",
+    "kmod_ret__": "fmod_ret/",
+    "lsm__": "lsm/",
+    "bpf_iter__": "iter/",
 }
+_TYPED_CONTEXT = ("kfunc__", "kretfunc__", "kmod_ret__", "lsm__")
 # registers that carry a kernel function's arguments, and a system call's, on x86-64
 _CALL_REGISTERS = ("di", "si", "dx", "cx", "r8", "r9")
 _SYSCALL_REGISTERS = ("di", "si", "dx", "r10", "r8", "r9")
@@ -113,14 +151,18 @@ class DialectChecker(BuiltinChecker):
         entries, flags = self.constant(size_node, "a table's size"), self.constant(flags_node, "a table's flags")
         if not 0 <= entries < 1 << 32:
             self.error(f"table '{name}' cannot have {entries} entries", node)
-        if entries == 0 and type is not MapType.PERF_EVENT_ARRAY:
+        if entries == 0 and kind != "perf_output" and type not in _STORAGES:
             self.error(f"table '{name}' needs at least one entry", node)
+        if type is MapType.STACK_TRACE:
+            entries = 1 << (entries - 1).bit_length()
+        if type is MapType.LPM_TRIE or type in (MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE):
+            flags |= _NO_PREALLOC
         if type is MapType.RINGBUF:
             entries *= 4096
             if entries & (entries - 1) or not entries:
                 self.error(f"ring buffer '{name}' needs a power of two of pages", node)
         buffer = type in (MapType.RINGBUF, MapType.PERF_EVENT_ARRAY)
-        map = MapDef(name, type, None if buffer else key.type, None if buffer else value.type, entries, flags, span, kind)
+        map = MapDef(name, type, None if buffer or type in _KEYLESS else key.type, None if buffer else value.type, entries, flags, span, kind)
         self.check_table_sizes(map, node)
         self.unit.maps.append(map)
         return Table(map, record)
@@ -165,9 +207,31 @@ class DialectChecker(BuiltinChecker):
         if isinstance(callee, c_ast.ID) and self.lookup(callee.name) is None:
             if callee.name == "bpf_trace_printk":
                 return self.printk(node)
+            if callee.name == "bpf_usdt_readarg":
+                return self.usdt_argument(node)
             if callee.name == "bpf_num_cpus":
                 self.error("bpf_num_cpus() is not supported yet", node, "pass -DNUM_CPUS=... as a flag")
         return None
+
+    def usdt_argument(self, node: c_ast.FuncCall) -> Expr:
+        """bpf_usdt_readarg(N, ctx, &v): a call of the reader that enabling the probe put before the text."""
+        nodes = self.args_of(node)
+        if len(nodes) != 3:
+            self.error(f"bpf_usdt_readarg takes 3 arguments, {len(nodes)} given", node)
+        number = self.constant(nodes[0], "the argument's number")
+        name = f"_bpf_readarg_{self.function.name if self.function else ''}_{number}"
+        reader = self.lookup(name)
+        if not isinstance(reader, FunctionDef):
+            self.error(f"argument {number} of the USDT probe has no reader '{name}'", node,
+                       "enable the probe for this function (USDT.enable_probe) and pass its context to BPF")
+        target = self.value(nodes[2])
+        if not isinstance(target.type, Pointer):
+            self.error(f"the third argument is an address, this is '{target.type}'", nodes[2], "write &")
+        values = (self.value(nodes[1]), target, Const(ULONG, self.span(node), target.type.target.size))
+        args = tuple(self.convert(one, param.type, f"argument {at + 1} of '{name}'")
+                     for at, (one, param) in enumerate(zip(values, reader.type.params, strict=True)))
+        self.note_call(reader, self.span(node))
+        return CallFunction(reader.type.result, self.span(node), reader, args)
 
     def method_call(self, table: Table, name: c_ast.ID, node: c_ast.FuncCall) -> Expr:
         row = _METHODS_OF_TABLES.get(name.name)
@@ -189,15 +253,16 @@ class DialectChecker(BuiltinChecker):
             self.error(f"{what} is passed by address, this is '{expr.type}'", node, "write &" if is_scalar(expr.type) else "")
         target = expr.type.target
         if target is not VOID and target.is_complete and target.size < wanted.size:
-            self.error(f"{what} is '{wanted}' ({wanted.size} bytes), this points at '{target}' ({target.size} bytes)", node)
+            self.error(f"{what} is '{wanted}' ({wanted.size} bytes), this points at '{target}' ({target.size} bytes)", node,
+                       f"declare what it points at as '{wanted}'")
         return expr
 
     def count(self, node: c_ast.FuncCall, low: int, high: int | None = None) -> list[c_ast.Node]:
         nodes = self.args_of(node)
         high = low if high is None else high
         if not low <= len(nodes) <= high:
-            wanted = str(low) if low == high else f"{low} to {high}"
-            self.error(f"'{node.name.field.name}' takes {wanted} arguments, {len(nodes)} given", node)
+            wanted = counted(low, "argument") if low == high else f"{low} to {high} arguments"
+            self.error(f"'{node.name.field.name}' takes {wanted}, {len(nodes)} given", node)
         return nodes
 
     @staticmethod
@@ -364,6 +429,33 @@ class DialectChecker(BuiltinChecker):
         span = self.span(node)
         return self.helper("ringbuf_query", ULLONG, span, self.map_address(map, span), self.size_argument(flags))
 
+    def perf_submit_skb_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        """perf_event_output of a record and behind it the packet's first bytes."""
+        skb, length, data, size = self.count(node, 4)
+        span = self.span(node)
+        pointer = self.pointer_argument(data, VOID, "the event")
+        self.output_event(map, pointer)
+        wide = Binary(ULLONG, span, "<<", self.size_argument(length), Const(INT, span, 32))
+        flags = Binary(ULLONG, span, "|", wide, self.number(_CURRENT_CPU, span))
+        return self.helper("perf_event_output", LONG, span, self.to_u64(self.value(skb)), self.map_address(map, span), flags,
+                           pointer, self.size_argument(size))
+
+    # -- other tables: one helper each
+
+    def helper_method(self, map: MapDef, node: c_ast.FuncCall) -> Expr:
+        """A method that is a helper with the map put at its place among the arguments."""
+        row = _HELPER_METHODS[node.name.field.name]
+        span = self.span(node)
+        nodes = self.count(node, row.count)
+        args: list[Expr] = [self.to_u64(self.value(one)) for one in nodes]
+        args.insert(row.map_at, self.map_address(map, span))
+        type: CType = LONG
+        if row.gives_leaf:
+            assert map.value is not None
+            type = Pointer(map.value)
+        call = self.helper(row.helper, type, span, *args)
+        return Cast(VOID, span, call) if row.helper == "tail_call" else call
+
     # -- printk
 
     def printk(self, node: c_ast.FuncCall) -> Expr:
@@ -409,20 +501,46 @@ class DialectChecker(BuiltinChecker):
         rest = function.params[1:]
         if not rest:
             return []
+        if function.name.startswith(_TYPED_CONTEXT):
+            return self.bind_typed(function, used)
         if len(rest) > len(_CALL_REGISTERS):
             self.error("too many arguments: only those in registers can be bound", function.span,
                        f"a program takes ctx and at most {len(_CALL_REGISTERS)} more")
         context = function.params[0]
         regs = context.type.target if isinstance(context.type, Pointer) else None
+        if isinstance(regs, Record) and regs.name == "pt_regs" and not regs.is_complete:
+            self.error(f"the parameters of '{function.name}' need 'struct pt_regs', which is not defined", function.span,
+                       "compile with a kernel's types")
         if not isinstance(regs, Record) or regs.member("di") is None:
             self.error(f"the parameters of '{function.name}' can only be bound when its first is 'struct pt_regs *ctx'",
-                       function.span)
+                       function.span, "make it static inline if it is no program of its own")
         is_syscall = function.name.startswith(("syscall__", "kprobe____x64_sys_"))
         registers = _SYSCALL_REGISTERS if is_syscall else _CALL_REGISTERS
         statements: list[Stmt] = []
         for register, var in zip(registers, rest, strict=False):
             if var in used:
                 statements.append(self.bind(var, context, regs, register, is_syscall))
+        return statements
+
+    def bind_typed(self, function: FunctionDef, used: set[LocalVar]) -> list[Stmt]:
+        """The parameters of a fentry, fexit or LSM program: ctx is an array of 64-bit words."""
+        context, *rest = function.params
+        word = Pointer(ULLONG)
+        if not isinstance(context.type, Pointer) or context.type.target.size != 8:
+            self.error(f"the first parameter of '{function.name}' is 'unsigned long long *ctx'", function.span)
+        statements: list[Stmt] = []
+        for at, var in enumerate(rest):
+            if var not in used:
+                continue
+            if not is_scalar(var.type):
+                self.error(f"parameter '{var.name}' is '{var.type}', which no register holds", var.span, "make it a pointer")
+            span = var.span
+            base: Expr = Load(word, span, VarRef(context.type, span, context))
+            if at:
+                base = PointerAdd(word, span, base, Const(LONG, span, at), 8)
+            value = self.cast(Load(ULLONG, span, Deref(ULLONG, span, base)), value_type(var.type), span)
+            place = VarRef(var.type, span, var)
+            statements.append(Declare(span, var, (Assign(value_type(var.type), span, place, value),)))
         return statements
 
     def bind(self, var: LocalVar, context: LocalVar, regs: Record, register: str, is_syscall: bool) -> Stmt:
@@ -445,9 +563,49 @@ class DialectChecker(BuiltinChecker):
 
 _PRINTK_WORDS = ("d", "u", "x", "i", "ld", "lu", "lx", "lld", "llu", "llx", "p", "s", "c")
 _Method = Callable[[DialectChecker, MapDef, c_ast.FuncCall], Expr]
-_ELEMENTS = frozenset({MapType.HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_HASH,
+_ELEMENTS = frozenset({MapType.LPM_TRIE, MapType.SOCKMAP, MapType.SOCKHASH, MapType.DEVMAP, MapType.CPUMAP}) | frozenset({MapType.HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_HASH,
                        MapType.LRU_PERCPU_HASH})
 _PERF, _RING = frozenset({MapType.PERF_EVENT_ARRAY}), frozenset({MapType.RINGBUF})
+_STACKS, _PROGRAMS = frozenset({MapType.STACK_TRACE}), frozenset({MapType.PROG_ARRAY})
+_QUEUES = frozenset({MapType.QUEUE, MapType.STACK})
+_REDIRECTS = frozenset({MapType.DEVMAP, MapType.CPUMAP, MapType.XSKMAP})
+
+
+@dataclass(frozen=True, slots=True)
+class _HelperMethod:
+    """A table method that is one helper. count: of its arguments, the map not counted; map_at: where the map
+    goes among them; gives_leaf: the result points at a leaf."""
+
+    helper: str
+    count: int
+    map_at: int
+    types: frozenset[MapType]
+    gives_leaf: bool = False
+
+
+_HELPER_METHODS: dict[str, _HelperMethod] = {
+    "get_stackid": _HelperMethod("get_stackid", 2, 1, _STACKS),
+    "call": _HelperMethod("tail_call", 2, 1, _PROGRAMS),
+    "perf_read": _HelperMethod("perf_event_read", 1, 0, _PERF),
+    "perf_counter_value": _HelperMethod("perf_event_read_value", 3, 0, _PERF),
+    "check_current_task": _HelperMethod("current_task_under_cgroup", 1, 0, frozenset({MapType.CGROUP_ARRAY})),
+    "redirect_map": _HelperMethod("redirect_map", 2, 0, _REDIRECTS),
+    "push": _HelperMethod("map_push_elem", 2, 0, _QUEUES),
+    "pop": _HelperMethod("map_pop_elem", 1, 0, _QUEUES),
+    "peek": _HelperMethod("map_peek_elem", 1, 0, _QUEUES),
+    "sk_storage_get": _HelperMethod("sk_storage_get", 3, 0, frozenset({MapType.SK_STORAGE}), True),
+    "sk_storage_delete": _HelperMethod("sk_storage_delete", 1, 0, frozenset({MapType.SK_STORAGE})),
+    "inode_storage_get": _HelperMethod("inode_storage_get", 3, 0, frozenset({MapType.INODE_STORAGE}), True),
+    "inode_storage_delete": _HelperMethod("inode_storage_delete", 1, 0, frozenset({MapType.INODE_STORAGE})),
+    "task_storage_get": _HelperMethod("task_storage_get", 3, 0, frozenset({MapType.TASK_STORAGE}), True),
+    "task_storage_delete": _HelperMethod("task_storage_delete", 1, 0, frozenset({MapType.TASK_STORAGE})),
+    "get_local_storage": _HelperMethod(
+        "get_local_storage", 1, 0, frozenset({MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE}), True),
+    "sock_map_update": _HelperMethod("sock_map_update", 3, 1, frozenset({MapType.SOCKMAP})),
+    "sock_hash_update": _HelperMethod("sock_hash_update", 3, 1, frozenset({MapType.SOCKHASH})),
+    "msg_redirect_hash": _HelperMethod("msg_redirect_hash", 3, 1, frozenset({MapType.SOCKHASH})),
+    "sk_redirect_hash": _HelperMethod("sk_redirect_hash", 3, 1, frozenset({MapType.SOCKHASH})),
+}
 _METHODS_OF_TABLES: dict[str, tuple[_Method, frozenset[MapType]]] = {
     "lookup": (DialectChecker.lookup_method, _ELEMENTS),
     "update": (DialectChecker.update_method, _ELEMENTS),
@@ -457,7 +615,9 @@ _METHODS_OF_TABLES: dict[str, tuple[_Method, frozenset[MapType]]] = {
     "lookup_or_init": (DialectChecker.lookup_or_method, _ELEMENTS),
     "increment": (DialectChecker.increment_method, _ELEMENTS),
     "atomic_increment": (DialectChecker.increment_method, _ELEMENTS),
+    **{name: (DialectChecker.helper_method, row.types) for name, row in _HELPER_METHODS.items()},
     "perf_submit": (DialectChecker.perf_submit_method, _PERF),
+    "perf_submit_skb": (DialectChecker.perf_submit_skb_method, _PERF),
     "ringbuf_output": (DialectChecker.ringbuf_output_method, _RING),
     "ringbuf_reserve": (DialectChecker.ringbuf_reserve_method, _RING),
     "ringbuf_submit": (DialectChecker.ringbuf_finish_method, _RING),

@@ -2,24 +2,63 @@
 
 LLVM's BPF target ends the process on what it cannot do. check.py and lower.py leave nothing of the kind
 known to us in the IR; the stack limit is raised here and checked afterwards on the instructions, so an
-overflow is our own error with the function's name. IR that is large enough to run into limits of the
-encoding (16-bit branches) is emitted in a forked child, whose death is an error of ours, not the user's."""
+overflow is our own error with the function's name. The optimiser can make what the text did not hold: a
+64-bit product with an overflow flag is put back into plain arithmetic, and a module in which anything else
+is doubtful (integers beyond 64 bits, floats, vectors, large frames, code near the 16-bit branch range) is
+emitted in a forked child, whose last words become a CompileError at the place that they name."""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import struct
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
 
 from cfront.errors import CompileError, Diagnostic
+from cfront.source import Span
 
-__all__ = ["STACK_BYTES", "emit", "optimise"]
+__all__ = ["STACK_BYTES", "FunctionPlace", "emit", "optimise"]
 
 STACK_BYTES = 512
-_LARGE_IR = 400_000  # characters; in-process below
+_LARGE_IR = 400_000  # characters before optimisation; in-process below
+_MANY_INSNS = 16_000  # an estimate; branches reach 32,767
+_LARGE_FRAME = 16_000  # bytes; the offsets of the encoding reach 32,768
+_INSNS_OF_COPY = 128 * 2
+_DOUBTFUL = re.compile(
+    r"\bi(?:6[5-9]|[7-9]\d|\d{3,})\b|\b(?:half|bfloat|float|double|fp128|x86_fp80)\b|<\d+ x |\bmusttail\b|@llvm\.\w+\.fix\b"
+)
+_ATOMIC = re.compile(r"\b(?:atomicrmw|cmpxchg)\b|\b(?:load|store) atomic\b")
+_ALLOCA = re.compile(r"= alloca (?:\[(\d+) x i8\]|\w+)")
+_LAST_WORDS = re.compile(r"error: (.*?):(\d+):(\d+): in function (\S+) .*?\): (.*)")
+_LIBRARY_CALL = re.compile(r"A call to built-in function '(\w+)'")
+_LIBRARY = {
+    "__multi3": "a 128-bit product", "__ashlti3": "a 128-bit shift by a variable", "__lshrti3": "a 128-bit shift by a variable",
+    "__ashrti3": "a 128-bit shift by a variable", "__divti3": "128-bit division", "__udivti3": "128-bit division",
+    "__modti3": "128-bit division", "__umodti3": "128-bit division", "memcpy": "a long copy", "memset": "a long fill",
+    "memmove": "a long copy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionPlace:
+    """Where a function is, for diagnostics about its code. advice: what takes its stack."""
+
+    span: Span
+    source_line: str
+    advice: str = ""
+
+
+Places = Callable[[], Mapping[str, FunctionPlace]]
+
+
+def _no_places() -> Mapping[str, FunctionPlace]:
+    return {}
 
 
 @functools.cache
@@ -28,7 +67,7 @@ def _initialise() -> None:
     llvm.initialize_native_asmprinter()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    llvm.set_option("cfront", "-bpf-stack-size=65536")
+    llvm.set_option("cfront", "-bpf-stack-size=32760")
 
 
 @functools.cache
@@ -61,48 +100,145 @@ def optimise(ir: str, *, target: str, cpu: str) -> Any:
     return module
 
 
-def _emit_here(ir: str, target: str, cpu: str, form: str) -> bytes:
-    module = optimise(ir, target=target, cpu=cpu)
-    if form == "ir":
-        return str(module).encode()
+def _code(module: Any, target: str, cpu: str, form: str) -> bytes:
     machine = _machine(target, cpu)
     if form == "asm":
         return bytes(machine.emit_assembly(module).encode())
     return bytes(machine.emit_object(module))
 
 
-def _emit_in_child(ir: str, target: str, cpu: str, form: str) -> bytes:
-    """Emits in a forked child; CompileError if LLVM ends it."""
+def _emit_in_child(make: Callable[[], bytes], places: Places) -> bytes:
+    """make(), in a forked child; CompileError with LLVM's reason if LLVM ends it."""
+    if not hasattr(os, "fork"):
+        raise CompileError([Diagnostic("LLVM's BPF target may not be able to generate code for this text", None,
+                                       hint="use integers of at most 64 bits and smaller functions")])
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.close(reader)
-            with open(writer, "wb") as pipe:
-                pipe.write(_emit_here(ir, target, cpu, form))
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        content = pipe.read()
-    _, status = os.waitpid(child, 0)
+    with tempfile.TemporaryFile() as words:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.close(reader)
+                os.dup2(words.fileno(), 2)
+                with open(writer, "wb") as pipe:
+                    pipe.write(make())
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(writer)
+        with open(reader, "rb") as pipe:
+            content = pipe.read()
+        _, status = os.waitpid(child, 0)
+        words.seek(0)
+        said = words.read().decode("utf-8", "replace")
     if status or not content:
-        raise CompileError([Diagnostic("LLVM's BPF target cannot generate code for this text", None,
-                                       hint="make its functions smaller")])
+        raise CompileError([_reason(said, places())])
     return content
 
 
-def emit(ir: str, *, target: str, cpu: str, form: str = "obj") -> bytes:
-    """The object file (form "obj"), assembly text ("asm") or optimised IR ("ir") of LLVM IR text. Raises
-    CompileError where a function needs more stack than BPF has."""
-    large = target == "bpf" and len(ir) > _LARGE_IR and hasattr(os, "fork")
-    content = (_emit_in_child if large else _emit_here)(ir, target, cpu, form)
-    if target == "bpf" and form == "obj":
+def _reason(said: str, places: Mapping[str, FunctionPlace]) -> Diagnostic:
+    """What LLVM said before it ended its process, in our words."""
+    match = _LAST_WORDS.search(said)
+    if match is None:
+        return Diagnostic("LLVM's BPF target cannot generate code for this text", None, hint="make its functions smaller")
+    file, line, col, name, sentence = match.groups()
+    place = places.get(name)
+    if "stack limit" in sentence:
+        return Diagnostic(f"function '{name}' needs more stack than the {STACK_BYTES} bytes that BPF has", place.span if place else None,
+                          hint=_stack_hint(place), source_line=place.source_line if place else "")
+    span = Span(file, int(line), int(col)) if int(line) else place.span if place else None
+    call = _LIBRARY_CALL.search(sentence)
+    if call:
+        word = _LIBRARY.get(call.group(1), f"'{call.group(1)}'")
+        return Diagnostic(f"function '{name}' needs {word}, which is not supported in BPF", span,
+                          hint="use 64-bit arithmetic and constant lengths")
+    return Diagnostic(f"function '{name}': {sentence.strip()}", span)
+
+
+def emit(
+    ir: str, *, target: str, cpu: str, form: str = "obj", places: Places = _no_places
+) -> bytes:
+    """The object file (form "obj"), assembly text ("asm") or optimised IR ("ir") of LLVM IR text. places:
+    where each function is, asked when something is wrong. Raises CompileError where a function needs more
+    stack than BPF has."""
+    if target != "bpf":
+        module = optimise(ir, target=target, cpu=cpu)
+        return str(module).encode() if form == "ir" else _code(module, target, cpu, form)
+    if len(ir) > _LARGE_IR:
+        content = _emit_in_child(lambda: _emit_bpf(ir, cpu, form, None), places)
+    else:
+        content = _emit_bpf(ir, cpu, form, places)
+    if form == "obj":
         content = _with_frame_adds(content)
-        _check_stack(content)
+        _check_stack(content, places)
     return content
+
+
+def _emit_bpf(ir: str, cpu: str, form: str, places: Places | None) -> bytes:
+    """Optimises and emits; places: those for _emit_in_child, None where this is a child already."""
+    module = optimise(ir, target="bpf", cpu=cpu)
+    text = str(module)
+    if "mul.with.overflow.i64" in text:
+        module = _without_wide_products(text, cpu)
+        text = str(module)
+    if form == "ir":
+        return text.encode()
+    if places is not None and _is_doubtful(text.partition("\n!")[0], cpu):
+        return _emit_in_child(lambda: _code(module, "bpf", cpu, form), places)
+    return _code(module, "bpf", cpu, form)
+
+
+def _is_doubtful(text: str, cpu: str) -> bool:
+    """Whether LLVM might end the process on optimised IR (without its metadata)."""
+    if _DOUBTFUL.search(text) or (cpu in ("v1", "v2") and _ATOMIC.search(text)):
+        return True
+    if text.count("\n") + _INSNS_OF_COPY * text.count(" @llvm.mem") > _MANY_INSNS:
+        return True
+    return any(
+        sum(int(one.group(1) or 16) for one in _ALLOCA.finditer(body)) > _LARGE_FRAME for body in text.split("\ndefine ")
+    )
+
+
+# What InstCombine makes of m = a * b, m / a != b. The BPF target would call a 128-bit product for it.
+_PRODUCT = """
+define internal {{ i64, i1 }} @cfront.{sign}mulo(i64 %a, i64 %b) alwaysinline nounwind "no-builtins" {{
+  %m = mul i64 %a, %b
+  %z = icmp eq i64 %a, 0
+  %d = select i1 %z, i64 1, i64 %a
+{quotient}
+  %n = icmp ne i64 %q, %b
+  %w = xor i1 %z, true
+  %o = and i1 %n, %w
+{extra}
+  %r = insertvalue {{ i64, i1 }} poison, i64 %m, 0
+  %s = insertvalue {{ i64, i1 }} %r, i1 %p, 1
+  ret {{ i64, i1 }} %s
+}}
+"""
+_UNSIGNED_PRODUCT = _PRODUCT.format(sign="u", quotient="  %q = udiv i64 %m, %d", extra="  %p = or i1 %o, false")
+_SIGNED_PRODUCT = _PRODUCT.format(
+    sign="s",
+    # -1 is no divisor: the least number over it is not defined
+    quotient="  %t = icmp eq i64 %a, -1\n  %e = select i1 %t, i64 1, i64 %d\n  %u = sdiv i64 %m, %e\n"
+             "  %v = sub i64 0, %m\n  %q = select i1 %t, i64 %v, i64 %u",
+    extra="  %l = icmp eq i64 %b, -9223372036854775808\n  %k = and i1 %t, %l\n  %p = or i1 %o, %k",
+)
+
+
+def _without_wide_products(text: str, cpu: str) -> Any:
+    """The module of text with every 64-bit product with overflow flag written in 64-bit operations."""
+    for sign, body in (("u", _UNSIGNED_PRODUCT), ("s", _SIGNED_PRODUCT)):
+        name = f"@llvm.{sign}mul.with.overflow.i64("
+        if name in text:
+            text = re.sub(rf"^declare [^\n]*{re.escape(name)}[^\n]*\n", "", text, flags=re.MULTILINE)
+            text = text.replace(name, f"@cfront.{sign}mulo(") + body
+    module = _module(text, "bpf", cpu)
+    builder = llvm.create_pass_builder(_machine("bpf", cpu), llvm.create_pipeline_tuning_options(speed_level=1))
+    manager = llvm.create_new_module_pass_manager()
+    manager.add_always_inliner_pass()
+    manager.add_global_dead_code_eliminate_pass()
+    manager.run(module, builder)
+    return module
 
 
 def _with_frame_adds(content: bytes) -> bytes:
@@ -130,17 +266,24 @@ def _with_frame_adds(content: bytes) -> bytes:
     return bytes(patched)
 
 
-def _check_stack(content: bytes) -> None:
-    """Refuses a function that reaches below r10 - 512."""
+def _stack_hint(place: FunctionPlace | None) -> str:
+    advice = place.advice + "; " if place and place.advice else ""
+    return advice + "keep large values in a BPF_PERCPU_ARRAY, or send them in pieces"
+
+
+def _check_stack(content: bytes, places: Places) -> None:
+    """Refuses functions that reach below r10 - 512."""
+    found = []
     for name, code in _functions(content):
         lowest = _lowest_stack(code)
         if -lowest > STACK_BYTES:
-            raise CompileError([
-                Diagnostic(
-                    f"function '{name}' needs {-lowest} bytes of stack, BPF has {STACK_BYTES}", None,
-                    hint="keep large values in a BPF_PERCPU_ARRAY, or send them in pieces",
-                )
-            ])
+            place = places().get(name)
+            found.append(Diagnostic(
+                f"function '{name}' needs {-lowest} bytes of stack, BPF has {STACK_BYTES}", place.span if place else None,
+                hint=_stack_hint(place), source_line=place.source_line if place else "",
+            ))
+    if found:
+        raise CompileError(found)
 
 
 def _lowest_stack(code: bytes) -> int:

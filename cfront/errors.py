@@ -12,10 +12,15 @@ from dataclasses import dataclass
 
 from cfront.source import Span
 
-__all__ = ["MAX_DIAGNOSTICS", "BpfError", "CompileError", "Diagnostic", "ObjectError"]
+__all__ = ["MAX_DIAGNOSTICS", "BpfError", "CompileError", "Diagnostic", "ObjectError", "counted"]
 
 MAX_DIAGNOSTICS = 20
 _WINDOW = 160  # columns of a long source line that are shown
+
+
+def counted(number: int, noun: str) -> str:
+    """number and noun, in the plural where it is not one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class BpfError(Exception):

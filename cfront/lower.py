@@ -235,6 +235,7 @@ class _FunctionLowerer:
         self.blocks = 0
         self.is_ended = False
         self.vars: dict[LocalVar, _Place] = {}
+        self.read_slots: dict[int, str] = {}
         self.note = ""
         self.breaks: list[str] = []
         self.continues: list[str] = []
@@ -712,10 +713,17 @@ class _FunctionLowerer:
         name = self.module.intrinsic("llvm.memset.p0.i64", "void", "ptr", "i8", "i64", "i1")
         self.write(f"call void {name}(ptr align {to.align} {to.address}, i8 {byte}, i64 {size}, i1 false)")
 
-    def kernel_read(self, address: str, size: int, align: int) -> _Place:
-        place = _Place(self.alloca(size, align), max(align, 8 if size >= 8 else 1))
+    def kernel_read(self, address: str, size: int, align: int, slot: str = "") -> _Place:
+        place = _Place(slot or self.alloca(size, align), max(align, 8 if size >= 8 else 1))
         self.probe_read(place.address, address, str(size))
         return place
+
+    def read_slot(self, size: int, align: int) -> str:
+        """Where kernel reads of scalars go: one place for all of a size, as each is loaded at once."""
+        found = self.read_slots.get(size)
+        if found is None:
+            found = self.read_slots[size] = self.alloca(size, align)
+        return found
 
     def probe_read(self, to: str, source: str, size: str) -> None:
         self.value(f"call i64 inttoptr (i64 {_PROBE_READ} to ptr)(ptr {to}, i64 {size}, ptr {source})")
@@ -763,7 +771,8 @@ class _FunctionLowerer:
 
     def value_KernelRead(self, expr: KernelRead) -> str:
         source = self.place(expr.place)
-        copy = self.kernel_read(source.address, expr.type.size, expr.type.align)
+        size, align = expr.type.size, expr.type.align
+        copy = self.kernel_read(source.address, size, align, self.read_slot(size, align))
         copy.bit_offset, copy.bit_size = source.bit_offset, source.bit_size
         return self.load(copy, expr.type)
 

@@ -9,14 +9,15 @@ Refuses with one CompileError, at the token where the grammar was left."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from pycparser import c_ast
 from pycparser.c_lexer import Token as ParserToken
 from pycparser.c_lexer import _fixed_tokens, _keyword_map
-from pycparser.c_parser import ParseError
+from pycparser.c_parser import _BINARY_PRECEDENCE, ParseError
 from pycparserext.ext_c_lexer import GnuCLexer
 from pycparserext.ext_c_parser import AttributeSpecifier, GnuCParser
 
@@ -35,7 +36,7 @@ _KEYWORDS: dict[str, str] = {
 _KEYWORDS.pop("offsetof", None)  # a macro of ours
 _PUNCTUATION: dict[str, str] = {one.literal: one.tok_type for one in _fixed_tokens}
 _NUMBER = re.compile(r"(?:(0[xX][0-9a-fA-F]+)|(0[bB][01]+)|(0[0-7]*)|([1-9][0-9]*))(?:[uU]?(?:l|L|ll|LL)?|(?:l|L|ll|LL)[uU])")
-_FLOAT = re.compile(r"(?:[0-9]*\.[0-9]+|[0-9]+\.?)(?:[eE][+-]?[0-9]+)?[fFlL]?")
+_FLOAT = re.compile(r"(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][+-]?[0-9]+)?[fFlL]?|[0-9]+(?:[eE][+-]?[0-9]+[fFlL]?|[fF])")
 _NUMBER_KINDS = ("INT_CONST_HEX", "INT_CONST_BIN", "INT_CONST_OCT", "INT_CONST_DEC")
 _SPELLING = {kind: text for text, kind in _PUNCTUATION.items()} | {"ID": "a name"}
 
@@ -159,7 +160,7 @@ class _Parser(GnuCParser):  # type: ignore[misc]
             wanted = _SPELLING.get(token_type, token_type)
             wanted = wanted if wanted == "a name" else f"'{wanted}'"
             found = "the end of the text" if tok is None else f"'{tok.value}'"
-            raise _SyntaxError(self.here(), f"expected {wanted} before {found}")
+            raise _SyntaxError(self.here() if tok is not None else len(self.clex.tokens), f"expected {wanted} before {found}")
         return self._advance()
 
     def _parse_assignment_expression(self) -> c_ast.Node:
@@ -169,6 +170,40 @@ class _Parser(GnuCParser):  # type: ignore[misc]
             rhs = self._parse_assignment_expression()
             return c_ast.Assignment(op.value, expr, rhs, self._tok_coord(op))
         return expr
+
+    def _parse_binary_expression(self, min_prec: int = 0, lhs: c_ast.Node | None = None) -> c_ast.Node:
+        """Precedence climbing; the place of an operation is that of its operator."""
+        left = self._parse_cast_expression() if lhs is None else lhs
+        while True:
+            tok = self._peek()
+            prec = None if tok is None else _BINARY_PRECEDENCE.get(tok.type)
+            if prec is None or prec < min_prec:
+                return left
+            self._advance()
+            left = c_ast.BinaryOp(tok.value, left, self._parse_binary_expression(prec + 1), self._tok_coord(tok))
+
+    def _parse_postfix_expression(self) -> c_ast.Node:
+        """What the two libraries parse, and operators behind a compound literal or statement expression."""
+        expr = super()._parse_postfix_expression()
+        while True:
+            kind = self._peek_type()
+            if kind == "LBRACKET":
+                tok = self._advance()
+                index = self._parse_expression()
+                self._expect("RBRACKET")
+                expr = c_ast.ArrayRef(expr, index, self._tok_coord(tok))
+            elif kind in ("PERIOD", "ARROW"):
+                op = self._advance()
+                name = self._peek()
+                if name is None or name.type not in ("ID", "TYPEID"):
+                    raise _SyntaxError(self.here(), "expected a member's name")
+                self._advance()
+                expr = c_ast.StructRef(expr, op.value, c_ast.ID(name.value, self._tok_coord(name)), expr.coord)
+            elif kind in ("PLUSPLUS", "MINUSMINUS"):
+                tok = self._advance()
+                expr = c_ast.UnaryOp("p" + tok.value, expr, expr.coord)
+            else:
+                return expr
 
     def _parse_conditional_expression(self) -> c_ast.Node:
         expr = self._parse_binary_expression()
@@ -216,43 +251,81 @@ class _Parser(GnuCParser):  # type: ignore[misc]
         return bool(super()._starts_expression(tok))
 
 
-def _explain(tokens: Sequence[Token], error: _SyntaxError) -> tuple[str, str]:
-    """(sentence, hint) in the user's words for what the parser said."""
-    message = error.message
-    if tokens and error.index > 0 and tokens[error.index].kind == "id" and tokens[error.index - 1].kind == "id":
-        before = tokens[error.index - 1].text
-        if before not in _KEYWORDS:
-            return f"unknown type name '{before}'", "declare the type before its use, or write struct NAME"
+_KNOWN = {
+    "Invalid expression": "expected an expression", "At end of input": "unexpected end of the text",
+    "Invalid declaration": "expected a declaration", "Missing type in declaration": "a type is missing here",
+    "Invalid multiple types specified": "two types in one declaration",
+    "Invalid specifier list": "expected a type", "Invalid declarator": "expected a name",
+}
+_STATEMENT_WORDS = {"return", "if", "for", "while", "do", "switch", "case", "default", "break", "continue", "goto", "else"}
+
+
+def _open_braces(tokens: Sequence[Token], index: int) -> list[Token]:
+    """The braces that are open in front of tokens[index]."""
+    found: list[Token] = []
+    for one in tokens[:index]:
+        if one.kind == "punct" and one.text == "{":
+            found.append(one)
+        elif one.kind == "punct" and one.text == "}" and found:
+            found.pop()
+    return found
+
+
+def _is_name(tokens: Sequence[Token], index: int) -> bool:
+    return 0 <= index < len(tokens) and tokens[index].kind == "id" and tokens[index].text not in _KEYWORDS
+
+
+def _explain(tokens: Sequence[Token], error: _SyntaxError, types: Iterable[str]) -> tuple[int, str, str]:
+    """(index of the token, sentence, hint) in the user's words for what the parser said."""
+    index, message = error.index, error.message
+    text = tokens[index].text if index < len(tokens) else ""
+    before = tokens[index - 1].text if index else ""
+    open_braces = _open_braces(tokens, index)
+    unknown = index - 1 if _is_name(tokens, index) and _is_name(tokens, index - 1) else (
+        index if _is_name(tokens, index) and (_is_name(tokens, index + 1) or message == "Invalid declaration") else -1)
+    if unknown >= 0:
+        name = tokens[unknown].text
+        close = difflib.get_close_matches(name, types, 1)
+        hint = f"did you mean '{close[0]}'?" if close else "declare the type before its use, or write struct NAME"
+        return unknown, f"unknown type name '{name}'", hint
+    if index >= len(tokens) or message == "At end of input":
+        hint = f"the '{{' in line {open_braces[-1].line} is not closed" if open_braces else ""
+        return index, _KNOWN.get(message, message[:1].lower() + message[1:]), hint
+    if text in _STATEMENT_WORDS and not open_braces:
+        return index, f"'{text}' outside a function", "is there a '}' too many above?"
+    if text == "else" and before in (";", "}", "{"):
+        return index, "'else' without 'if'", ""
+    if text == "*" and before == "goto":
+        return index, "computed goto is not supported in BPF", "use a switch"
+    if text == "{" and before == ")" and open_braces:
+        return index, "a function inside a function is not supported", "move it out, or add the missing ';'"
+    if message == "Invalid function definition":
+        return index, f"a type is missing before '{text}'", ""
+    if message.startswith("expected ';' before") and index and tokens[index - 1].line < tokens[index].line:
+        return index - 1, f"expected ';' after '{before}'", ""
     if message.startswith("before: "):
-        return f"syntax error before '{message[8:]}'", ""
-    known = {
-        "Invalid expression": "expected an expression", "At end of input": "unexpected end of the text",
-        "Invalid declaration": "expected a declaration", "Missing type in declaration": "a type is missing here",
-        "Invalid multiple types specified": "two types in one declaration",
-        "Invalid specifier list": "expected a type", "Invalid declarator": "expected a name",
-    }
-    if message in known:
-        return known[message], ""
-    return message[:1].lower() + message[1:], ""
+        return index, f"syntax error before '{message[8:]}'", ""
+    return index, _KNOWN.get(message, message[:1].lower() + message[1:]), ""
 
 
-def parse(tokens: Sequence[Token], *, filename: str, is_type: Callable[[str], bool], sources: dict[str, str]) -> c_ast.FileAST:
-    """The AST of tokens; a node's coord.line is the index of its token. Raises CompileError."""
+def parse(
+    tokens: Sequence[Token], *, filename: str, is_type: Callable[[str], bool], sources: dict[str, str], types: Iterable[str] = ()
+) -> c_ast.FileAST:
+    """The AST of tokens; a node's coord.line is the index of its token. types: names to suggest for a type
+    that is unknown. Raises CompileError."""
     try:
         parser = _Parser(tokens, is_type)
         return parser.parse("", filename)
     except _SyntaxError as error:
-        index = min(error.index, len(tokens) - 1)
-        span = tokens[index].span if tokens else Span(filename, 1, 1)
-        message, hint = _explain(tokens, error)
+        at, message, hint = _explain(tokens, error, types)
     except ParseError as error:
-        span, message, hint = tokens[-1].span if tokens else Span(filename, 1, 1), str(error), ""
+        at, message, hint = _explain(tokens, _SyntaxError(len(tokens), str(error)), types)
     except RecursionError:
-        span, message, hint = Span(filename, 1, 1), "the text is nested too deeply", "split the expression or block"
+        at, message, hint = 0, "the text is nested too deeply", "split the expression or block"
     except (AttributeError, AssertionError, ValueError, TypeError, IndexError) as error:
         # pycparserext's tree surgery on declarations that are not C
-        at = min(parser.clex.at, len(tokens) - 1)
-        span, message, hint = tokens[at].span if tokens else Span(filename, 1, 1), f"syntax error ({error})", ""
+        at, message, hint = parser.clex.at, f"syntax error ({error})", ""
+    span = tokens[min(at, len(tokens) - 1)].span if tokens else Span(filename, 1, 1)
     lines = sources.get(span.file, "").split("\n")
     line = lines[span.line - 1] if span.line <= len(lines) else ""
     raise CompileError([Diagnostic(message, span, hint=hint, source_line=line)])

@@ -12,13 +12,14 @@ from BTF, its macros from cfront/include."""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfront.errors import CompileError, Diagnostic
+from cfront.errors import CompileError, Diagnostic, counted
 from cfront.source import Span
 
 __all__ = ["Flags", "Preprocessed", "Token", "parse_flags", "preprocess", "shipped_tokens"]
@@ -30,6 +31,7 @@ _INCLUDE_DIR = Path(__file__).parent / "include"
 _LEX = re.compile(
     r"""(?P<ws>(?:[ \t\f\v\r]|\\\r?\n|//(?:\\\r?\n|[^\n])*|/\*(?s:.*?)\*/)+)
       |(?P<nl>\n)
+      |(?P<open>/\*)
       |(?P<str>(?:u8|[LuU])?"(?:\\(?s:.)|[^"\\\n])*")
       |(?P<chr>[LuU]?'(?:\\(?s:.)|[^'\\\n])+')
       |(?P<id>[A-Za-z_$][A-Za-z_0-9$]*)
@@ -139,7 +141,7 @@ def _lex(text: str, file: str) -> list[Token]:
                 start = at + match.group().rfind("\n") + 1
             continue
         word = match.group()
-        append(Token(kind, word, file, line, at - start + 1, space))
+        append(Token("bad" if kind == "open" else kind, word, file, line, at - start + 1, space))
         space = False
         if kind == "nl":
             line += 1
@@ -177,6 +179,10 @@ _KERNEL_DIRS = {"linux", "uapi", "net", "asm", "asm-generic", "bcc", "crypto", "
 @functools.cache
 def _shipped_text(name: str) -> str:
     return (_INCLUDE_DIR / name).read_text()
+
+
+_UNTERMINATED = {'"': "unterminated string literal", "'": "unterminated character constant", "/*": "unterminated comment"}
+_DIRECTIVES = ("include", "define", "undef", "if", "ifdef", "ifndef", "elif", "else", "endif", "error", "warning", "pragma", "line")
 
 
 class _Preprocessor:
@@ -225,8 +231,7 @@ class _Preprocessor:
 
     def emit(self, token: Token) -> None:
         if token.kind == "bad":
-            unterminated = {'"': "unterminated string literal", "'": "unterminated character constant"}
-            message = unterminated.get(token.text, f"stray {token.text!r} in program")
+            message = _UNTERMINATED.get(token.text, f"stray '{token.text}' in program")
             raise self.fail(message, token)
         if token.kind == "id" and token.text == "_Pragma":
             token = Token("id", token.text, token.file, token.line, token.col, token.space, token.macro)
@@ -253,8 +258,10 @@ class _Preprocessor:
             if not is_true:
                 self.skip(tokens, conditions)
         elif name in ("elif", "else"):
-            if not conditions or conditions[-1].has_else:
+            if not conditions:
                 raise self.fail(f"#{name} without #if", row[0])
+            if conditions[-1].has_else:
+                raise self.fail(f"#{name} after #else", row[0])
             conditions[-1].has_else = name == "else"
             self.skip(tokens, conditions)
         elif name == "endif":
@@ -276,7 +283,8 @@ class _Preprocessor:
         elif name == "pragma":
             self.pragma(row[0], rest)
         elif name not in ("line", "ident") and row[0].kind != "num":
-            raise self.fail(f"unknown directive #{name}", row[0])
+            close = difflib.get_close_matches(name, _DIRECTIVES, 1)
+            raise self.fail(f"unknown directive #{name}", row[0], f"did you mean #{close[0]}?" if close else "")
 
     def pragma(self, token: Token, rest: list[Token]) -> None:
         if rest and rest[0].text == "once":
@@ -364,7 +372,11 @@ class _Preprocessor:
             self.macros[name] = Macro(name, None, tuple(rest[1:]))
         body = self.macros[name].body
         if body and (body[0].text == "##" or body[-1].text == "##"):
-            raise self.fail("'##' cannot be at either end of a macro's body", body[0])
+            raise self.fail("'##' cannot be at either end of a macro's body", body[0] if body[0].text == "##" else body[-1])
+        given = self.macros[name].params
+        for one, after in zip(body, (*body[1:], None), strict=False):
+            if given is not None and one.text == "#" and one.kind == "punct" and (after is None or after.text not in given):
+                raise self.fail("'#' is not followed by a macro's parameter", one)
 
     def parameters(self, rest: list[Token]) -> tuple[tuple[str, ...], str, int]:
         """(names, the variadic one or "", index behind the parenthesis) of a function-like macro."""
@@ -479,7 +491,7 @@ class _Preprocessor:
         if macro.variadic and len(rows) == wanted - 1:
             rows.append([])
         if len(rows) != wanted:
-            raise self.fail(f"macro {macro.name} takes {wanted} arguments, {len(rows)} given", token)
+            raise self.fail(f"macro {macro.name} takes {counted(wanted, 'argument')}, {len(rows)} given", token)
         return dict(zip(macro.params, rows, strict=True)), one
 
     def expand_all(self, row: Sequence[Token]) -> list[Token]:

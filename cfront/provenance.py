@@ -55,7 +55,7 @@ from cfront.tree import (
 )
 from cfront.uapi import HELPER_BY_ID, Ret
 
-__all__ = ["instantiate"]
+__all__ = ["called_functions", "instantiate"]
 
 
 class Origin(enum.IntFlag):
@@ -363,6 +363,11 @@ class _Rewriter:
             span = self.facts.why.get(var, var.span)
             return f"'{var.name}'", f"line {span.line}"
         return "", ""
+
+
+def called_functions(function: FunctionDef) -> list[str]:
+    """The names of the functions that an instance calls, each once."""
+    return list(dict.fromkeys(one.function.name for one in _walk(function.body) if isinstance(one, CallFunction)))
 
 
 def instantiate(unit: Unit, sources: dict[str, str], is_program: Any) -> list[FunctionDef]:

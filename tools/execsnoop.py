@@ -7,14 +7,14 @@ memory) the file stands for them in brackets."""
 
 from __future__ import annotations
 
-import ctypes
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
-from bcc_py.cli import clock_text, flag_values, opened, running, tool
+from bcc_py import cli
+from bcc_py.cli import clock_text, flag_values, opened, running, shown, tool
 
 __all__ = ["main"]
 
@@ -161,28 +161,27 @@ def _arguments(one: _Exec, quote: bool) -> str:
     words = [_quoted(word) for word in one.words] if quote else one.words
     if not words and one.file:
         words = [f"[{one.file}]"]
-    return " ".join(words + (["..."] if one.has_more else [])).replace("\n", "\\n")
+    return " ".join(words + (["..."] if one.has_more else []))
 
 
 @tool()
 @click.option("-T", "--time", "show_time", is_flag=True, help="Show the time of day (HH:MM:SS).")
 @click.option("-t", "--timestamp", is_flag=True, help="Show the seconds since the first row.")
 @click.option("-x", "--fails", is_flag=True, help="Show failed executions too.")
-@click.option("-u", "--uid", type=click.IntRange(0), help="Only this user id.")
+@click.option("-u", "--uid", type=click.IntRange(0, (1 << 32) - 1), metavar="UID", help="Only this user id.")
 @click.option("-U", "--print-uid", is_flag=True, help="Show the user id.")
-@click.option("-P", "--ppid", type=click.IntRange(1), help="Only children of this process.")
-@click.option("-n", "--name", help="Only commands whose name contains this (a regular expression).")
-@click.option("-l", "--line", help="Only commands whose arguments contain this (a regular expression).")
+@click.option("-P", "--ppid", type=cli.pid, help="Only children of this process.")
+@click.option("-n", "--name", type=cli.regex, help="Only commands whose name contains this.")
+@click.option("-l", "--line", type=cli.regex, help="Only commands whose arguments contain this.")
 @click.option("-q", "--quote", is_flag=True, help="Put each argument in quotation marks.")
-@click.option("--max-args", type=click.IntRange(1, 60), default=20, show_default=True, help="Show at most this many arguments.")
-@click.option("-d", "--duration", type=click.FloatRange(0, min_open=True), help="Stop after this many seconds.")
+@click.option("--max-args", type=click.IntRange(1, 60), default=20, show_default=True, metavar="N", help="Show at most this many arguments.")
+@click.option("-d", "--duration", type=cli.seconds, help="Stop after this many seconds.")
 def main(
     kernel: str, show_time: bool, timestamp: bool, fails: bool, uid: int | None, print_uid: bool, ppid: int | None,
-    name: str | None, line: str | None, quote: bool, max_args: int, duration: float | None,
+    name: re.Pattern[str] | None, line: re.Pattern[str] | None, quote: bool, max_args: int, duration: float | None,
 ) -> None:
     """Show every program that is executed, with its arguments."""
     flags = flag_values(MAX_WORDS=max_args, ONLY_UID=uid, ONLY_PPID=ppid)
-    name_re, line_re = (re.compile(one) if one else None for one in (name, line))
     with opened("execsnoop", TEXT, kernel, flags) as bpf:
         header = ["TIME    "] * show_time + ["TIME(s) "] * timestamp + ["UID   "] * print_uid
         print(" ".join([*header, f"{'PCOMM':16} {'PID':7} {'PPID':7} {'RET':>3} ARGS"]), flush=True)
@@ -196,15 +195,15 @@ def main(
             if event.kind == 0 and event.is_last:
                 one.has_more = True
             elif event.kind == 0:
-                one.words.append(_decoded(event.word))
+                one.words.append(shown(bytes(event.word)))
             elif event.kind == 1:
-                one.file = _decoded(event.word)
+                one.file = shown(bytes(event.word))
             else:
                 del pending[event.pid]
                 text = _arguments(one, quote)
-                comm = _decoded(event.comm)
-                if (event.result and not fails) or (name_re and not name_re.search(comm)) or (
-                        line_re and not line_re.search(text)):
+                comm = shown(event.comm)
+                if (event.result and not fails) or (name and not name.search(comm)) or (
+                        line and not line.search(text)):
                     return
                 start = start or event.time_ns
                 row = [clock_text(bpf)] * show_time + [f"{(event.time_ns - start) / 1e9:<8.3f}"] * timestamp
@@ -217,10 +216,6 @@ def main(
         told = bpf["lost"].sum(0).value  # type: ignore[attr-defined]
         if told:
             click.echo(f"execsnoop: {told} events were lost: the ring buffer was full", err=True)
-
-
-def _decoded(raw: bytes | ctypes.Array[Any]) -> str:
-    return bytes(raw).partition(b"\0")[0].decode("utf-8", "replace")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from bcc_py.cli import clock_text, flag_values, opened, running, tool
+from bcc_py import cli
+from bcc_py.cli import clock_text, flag_values, opened, running, shown, tool
 
 __all__ = ["main"]
 
@@ -64,6 +65,11 @@ _CORE_DUMPED = 0x80
 _SIGNAL = 0x7F
 
 
+def _age(start_ns: int, end_ns: int) -> str:
+    """Seconds. The start of a process that is older than the recording is 0."""
+    return f"{(end_ns - start_ns) / 1e9:.2f}" if start_ns else "unknown"
+
+
 def _reason(exit_code: int) -> str:
     """What an exit code says: "0", "code N", "signal N (NAME)". A recording does not know: negative."""
     if exit_code < 0:
@@ -80,11 +86,11 @@ def _reason(exit_code: int) -> str:
 
 @tool()
 @click.option("-t", "--timestamp", is_flag=True, help="Show the time of day of the exit.")
-@click.option("-p", "--pid", type=click.IntRange(1), help="Only this process.")
+@click.option("-p", "--pid", type=cli.pid, help="Only this process.")
 @click.option("--label", help="Put this word before every row.")
 @click.option("-x", "--failed", is_flag=True, help="Only exits with a code other than 0 or by a signal.")
 @click.option("--per-thread", is_flag=True, help="Every thread, not only each process's first.")
-@click.option("-d", "--duration", type=click.FloatRange(0, min_open=True), help="Stop after this many seconds.")
+@click.option("-d", "--duration", type=cli.seconds, help="Stop after this many seconds.")
 def main(
     kernel: str, timestamp: bool, pid: int | None, label: str | None, failed: bool, per_thread: bool, duration: float | None
 ) -> None:
@@ -96,10 +102,10 @@ def main(
 
         def on_event(_ctx: Any, data: Any, _size: int) -> None:
             event = bpf["events"].event(data)  # type: ignore[attr-defined]
-            comm = event.comm.decode("utf-8", "replace")
+            comm = shown(event.comm)
             row = [clock_text(bpf)] * timestamp + ([f"{label:{max(len(label), 5)}}"] if label else [])
-            age = f"{(event.end_ns - event.start_ns) / 1e9:>8.2f}"
-            row.append(f"{comm:16} {event.pid:<7} {event.ppid:<7} {event.tid:<7} {age} {_reason(event.exit_code)}")
+            age = _age(event.start_ns, event.end_ns)
+            row.append(f"{comm:16} {event.pid:<7} {event.ppid:<7} {event.tid:<7} {age:>8} {_reason(event.exit_code)}")
             print(" ".join(row), flush=True)
 
         bpf["events"].open_ring_buffer(on_event)  # type: ignore[attr-defined]

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from bcc_py import cli
 from bcc_py.bpf import BPF
-from bcc_py.cli import clock_text, flag_values, opened, running, tool
+from bcc_py.cli import clock_text, flag_values, number_of, opened, running, shown, tool
 from bcc_py.syscalls import SYSCALL_NAMES, SYSCALL_NUMBERS
 
 __all__ = ["main"]
@@ -106,8 +107,8 @@ def _errno(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
     """An errno by number or name."""
     if value is None:
         return None
-    number = int(value) if value.isdigit() else getattr(errno_names, value.upper(), 0)
-    if not 0 < number < 4096:
+    number = number_of(value, 4096) or getattr(errno_names, value.upper(), None)
+    if not number:
         raise click.BadParameter(f"{value!r} is no errno (write a name such as ENOENT, or a number)")
     return number
 
@@ -116,11 +117,10 @@ def _syscall(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     """A system call by number or name."""
     if value is None:
         return None
-    if value.isdigit():
-        return int(value)
-    if value not in SYSCALL_NUMBERS:
+    number = SYSCALL_NUMBERS.get(value, number_of(value, 1 << 31))
+    if number is None:
         raise click.BadParameter(f"no system call is called {value!r} (see syscount --list)")
-    return SYSCALL_NUMBERS[value]
+    return number
 
 
 def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -134,7 +134,7 @@ def _label(bpf: BPF, key: int, by_process: bool) -> str:
     if not by_process:
         return f"{SYSCALL_NAMES.get(key, f'[unknown: {key}]'):22}"
     found = bpf["names"].get(bpf["names"].Key(key))
-    comm = bytes(found).partition(b"\0")[0].decode("utf-8", "replace") if found is not None else "[unknown]"
+    comm = shown(bytes(found)) if found is not None else "[unknown]"
     return f"{key:<6} {comm:15}"
 
 
@@ -153,18 +153,18 @@ def _print_totals(bpf: BPF, top: int, by_process: bool, latency: bool, milliseco
 
 
 @tool()
-@click.option("-p", "--pid", type=click.IntRange(1), help="Only this process.")
-@click.option("-t", "--tid", type=click.IntRange(1), help="Only this thread.")
-@click.option("-c", "--ppid", type=click.IntRange(1), help="Only children of this process.")
-@click.option("-i", "--interval", type=click.FloatRange(0, min_open=True), help="Print and start anew every this many seconds.")
-@click.option("-d", "--duration", type=click.FloatRange(0, min_open=True), help="Stop after this many seconds.")
-@click.option("-T", "--top", type=click.IntRange(1), default=10, show_default=True, help="Print only this many rows.")
+@click.option("-p", "--pid", type=cli.pid, help="Only this process.")
+@click.option("-t", "--tid", type=cli.pid, help="Only this thread.")
+@click.option("-c", "--ppid", type=cli.pid, help="Only children of this process.")
+@click.option("-i", "--interval", type=cli.seconds, help="Print and start anew every this many seconds.")
+@click.option("-d", "--duration", type=cli.seconds, help="Stop after this many seconds.")
+@click.option("-T", "--top", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Print only this many rows.")
 @click.option("-x", "--failures", is_flag=True, help="Only calls that failed.")
-@click.option("-e", "--errno", callback=_errno, help="Only calls that failed with this errno (ENOENT, 2).")
+@click.option("-e", "--errno", metavar="ERRNO", callback=_errno, help="Only calls that failed with this errno (ENOENT, 2).")
 @click.option("-L", "--latency", is_flag=True, help="Show the time spent in each call, and sort by it.")
 @click.option("-m", "--milliseconds", is_flag=True, help="Show times in milliseconds, not microseconds.")
 @click.option("-P", "--process", "by_process", is_flag=True, help="Count by process, not by system call.")
-@click.option("-s", "--syscall", callback=_syscall, help="Only this system call, by name or number.")
+@click.option("-s", "--syscall", metavar="SYSCALL", callback=_syscall, help="Only this system call, by name or number.")
 @click.option("-l", "--list", is_flag=True, expose_value=False, is_eager=True, callback=_list,
               help="Print the system calls and exit.")
 def main(

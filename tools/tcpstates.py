@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from bcc_py.cli import clock_text, flag_values, opened, running, tool
+from bcc_py import cli
+from bcc_py.cli import clock_text, flag_values, number_of, opened, running, shown, tool
 
 __all__ = ["main"]
 
@@ -99,10 +100,10 @@ def _ports(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     """A C condition on port for a list of ports such as "80,443"."""
     if value is None:
         return None
-    words = value.split(",")
-    if not all(one.isdigit() and 0 < int(one) < 65536 for one in words):
+    ports = [number_of(one, 1 << 16) for one in value.split(",")]
+    if not all(ports):
         raise click.BadParameter(f"{value!r} is no list of ports (write e.g. 80,443)")
-    return "||".join(f"port=={int(one)}" for one in words)
+    return "||".join(f"port=={one}" for one in ports)
 
 
 def _state(number: int) -> str:
@@ -123,7 +124,7 @@ def _address(raw: Any, family: int) -> str:
 @click.option("-D", "--remoteport", callback=_ports, metavar="PORTS", help="Only these remote ports.")
 @click.option("-4", "--ipv4", is_flag=True, help="Only IPv4.")
 @click.option("-6", "--ipv6", is_flag=True, help="Only IPv6.")
-@click.option("-d", "--duration", type=click.FloatRange(0, min_open=True), help="Stop after this many seconds.")
+@click.option("-d", "--duration", type=cli.seconds, help="Stop after this many seconds.")
 def main(
     kernel: str, show_time: bool, timestamp: bool, wide: bool, csv: bool, localport: str | None, remoteport: str | None,
     ipv4: bool, ipv6: bool, duration: float | None,
@@ -155,7 +156,7 @@ def main(
             start = start or event.time_ns
             row = [clock_text(bpf)] * show_time + [f"{(event.time_ns - start) / 1e9:.6f}"] * timestamp
             row += [
-                f"{event.socket:x}", str(event.pid), event.comm.decode("utf-8", "replace"),
+                f"{event.socket:x}", str(event.pid), shown(event.comm),
                 _address(event.local, event.family), str(event.local_port), _address(event.remote, event.family),
                 str(event.remote_port), _state(event.old_state), _state(event.new_state), f"{event.since_ns / 1e6:.3f}",
             ]

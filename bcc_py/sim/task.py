@@ -140,11 +140,17 @@ class TaskTable:
         parent.children.append(task)
         self._set(task, real_parent=parent.address, parent=parent.address)
 
-    def exit(self, task: Task, code: int) -> None:
-        """code: as wait gives it: exit status << 8, or the signal's number. The task stays until reaped."""
+    def set_exit_code(self, task: Task, code: int) -> None:
+        """What task will have ended with, while it still runs. code: as for exit."""
         task.exit_code = code
+        self._set(task, exit_code=code)
+
+    def exit(self, task: Task, code: int) -> None:
+        """code: as wait gives it: exit status << 8, or the signal's number; negative if nobody knows it. The task
+        stays until reaped."""
+        self.set_exit_code(task, code)
         task.is_exited = True
-        self._set(task, exit_code=code, exit_state=_EXIT_ZOMBIE, flags=_PF_EXITING, mm=0)
+        self._set(task, exit_state=_EXIT_ZOMBIE, flags=_PF_EXITING, mm=0)
         for child in tuple(task.children):
             if child is not self.init and task is not self.init:
                 self.set_parent(child, self.init)

@@ -1,10 +1,10 @@
-"""The loader of tests/cases/cfront: `-- name`, then `-- c` and a text, then for refused texts `-- reject` with
-`LINE:COL: sentence`."""
+"""The loader of tests/cases/cfront: `-- name`, then `-- c` and a text, then for refused texts one `-- reject` with
+`LINE:COL: sentence` for each diagnostic, and under it `-- hint` where it has one."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CASES = Path(__file__).parents[1] / "cases" / "cfront"
@@ -14,7 +14,7 @@ CASES = Path(__file__).parents[1] / "cases" / "cfront"
 class Case:
     name: str
     c: str = ""
-    reject: str = ""
+    reject: list[str] = field(default_factory=list)  # "LINE:COL: sentence", and "hint: ..." behind it
 
 
 def read_cases(name: str) -> list[Case]:
@@ -22,19 +22,19 @@ def read_cases(name: str) -> list[Case]:
     cases: list[Case] = []
     body: list[str] = []
     for line in [*(CASES / name).read_text().splitlines(), "-- name END"]:
-        word = re.match(r"-- (name|c|reject)\b ?(.*)", line)
+        word = re.match(r"-- (name|c|reject|hint)\b ?(.*)", line)
         if word is None:
             body.append(line)
             continue
         kind, rest = word.groups()
-        if kind in ("name", "reject") and cases and not cases[-1].c:
+        if kind != "c" and cases and not cases[-1].c:
             cases[-1].c = "\n".join(body).strip("\n") + "\n"
         if kind == "name":
             cases.append(Case(rest))
         elif kind == "c":
             body = []
         else:
-            cases[-1].reject = rest
+            cases[-1].reject.append(rest if kind == "reject" else f"hint: {rest}")
     cases.pop()
     assert cases and all(one.c for one in cases), name
     assert len({one.name for one in cases}) == len(cases), f"{name}: two cases of one name"

@@ -7,7 +7,9 @@ comm is never made up; memory stays bounded, for records are read as time goes o
 
 What follows from the record and is therefore offered beside it:
 - the tree of tasks, from the COMM, FORK and EXIT records (or from sched_process_fork and _exit samples where
-  perf was told not to record tasks). A parent that is not in the file is pid 0; uid and gid are 0;
+  perf was told not to record tasks). A parent that is not in the file is pid 0; uid and gid are 0; so is
+  the start time of a task whose fork is not in the file. What a task exited with is in no record: its exit_code
+  becomes -1, which no task has on Linux;
 - of a recorded syscalls:sys_enter_NAME or sys_exit_NAME: raw_syscalls:sys_enter and sys_exit, the raw
   tracepoints of the same name, and the kprobe or kretprobe of __x64_sys_NAME, with the recorded arguments
   and value in the registers; in Linux's order. Where raw_syscalls itself was recorded, it is what fires;
@@ -44,6 +46,7 @@ _ENTER, _EXIT = "syscalls:sys_enter_", "syscalls:sys_exit_"
 _RAW_ENTER, _RAW_EXIT = "raw_syscalls:sys_enter", "raw_syscalls:sys_exit"
 _FORK_EVENT, _EXIT_EVENT = "sched:sched_process_fork", "sched:sched_process_exit"
 _UNKNOWN_COMM = "<...>"  # as the kernel's own trace calls a task whose name it does not know
+_UNKNOWN_EXIT = -1  # no wait status is negative
 _ZOMBIES_KEPT = 256
 _MAX_CPUS = 1024
 _ATTR_TASK = 1 << 13
@@ -183,7 +186,7 @@ class PerfSource:
         task = kernel.tasks.get(tid)
         if task is None or (task.tgid != pid and pid > 0):
             task = kernel.tasks.spawn(
-                tid, _UNKNOWN_COMM, tgid=pid if pid > 0 else tid, parent=kernel.tasks.idle, start_time_ns=self._time_ns)
+                tid, _UNKNOWN_COMM, tgid=pid if pid > 0 else tid, parent=kernel.tasks.idle)
         return task
 
     def _rename(self, kernel: SimKernel, record: Comm) -> None:
@@ -207,7 +210,7 @@ class PerfSource:
         task = kernel.tasks.get(tid)
         if task is None or task.is_exited or tid <= 1:
             return
-        kernel.tasks.exit(task, 0)
+        kernel.tasks.exit(task, _UNKNOWN_EXIT)
         self._zombies.append(task)
         while len(self._zombies) > _ZOMBIES_KEPT:
             kernel.tasks.reap(self._zombies.popleft())
@@ -246,6 +249,8 @@ class PerfSource:
         if task.comm == _UNKNOWN_COMM:
             kernel.tasks.rename(task, _text(fmt, "comm", sample))
             kernel.set_context(max(sample.cpu, 0), self._time_ns, task)
+        if task.pid > 0 and not task.is_exited:
+            kernel.tasks.set_exit_code(task, _UNKNOWN_EXIT)
         group_dead = _value(fmt, "group_dead", sample) if fmt.field("group_dead") else 0
         kernel.fire_raw_tracepoint("sched_process_exit", (task.address, group_dead))
         kernel.fire_tracepoint(_EXIT_EVENT, sample.raw)

@@ -20,3 +20,28 @@ static inline __attribute__((always_inline)) u64 div_u64(u64 dividend, u32 divis
 {
     return dividend / divisor;
 }
+
+static inline __attribute__((always_inline)) bool skb_rx_queue_recorded(const struct sk_buff *skb)
+{
+    return skb->queue_mapping != 0;
+}
+
+static inline __attribute__((always_inline)) u16 skb_get_rx_queue(const struct sk_buff *skb)
+{
+    return skb->queue_mapping - 1;
+}
+
+static inline __attribute__((always_inline)) bool sg_is_chain(const struct scatterlist *sg)
+{
+    return sg->page_link & 1UL;
+}
+
+static inline __attribute__((always_inline)) bool sg_is_last(const struct scatterlist *sg)
+{
+    return sg->page_link & 2UL;
+}
+
+static inline __attribute__((always_inline)) struct scatterlist *sg_chain_ptr(const struct scatterlist *sg)
+{
+    return (struct scatterlist *)(sg->page_link & ~3UL);
+}

@@ -65,6 +65,7 @@
 #define max(a, b) ({ __typeof__(a) _max_a = (a); __typeof__(b) _max_b = (b); _max_a > _max_b ? _max_a : _max_b; })
 #define min_t(type, a, b) ({ type _min_a = (a); type _min_b = (b); _min_a < _min_b ? _min_a : _min_b; })
 #define max_t(type, a, b) ({ type _max_a = (a); type _max_b = (b); _max_a > _max_b ? _max_a : _max_b; })
+#define folio_page(folio, n) (&(folio)->page + (n))
 #define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + ((c) > 255 ? 255 : (c)))
 #define IS_ENABLED(option) 0
 
@@ -116,6 +117,39 @@
 #define BPF_PERF_OUTPUT(name) BPF_TABLE("perf_output", int, u32, name, 0)
 #define BPF_RINGBUF_OUTPUT(name, pages) BPF_TABLE("ringbuf", int, int, name, pages)
 
+#define BPF_STACK_TRACE(name, n) \
+    BPF_TABLE("stacktrace", int, struct { u64 ip[BPF_MAX_STACK_DEPTH]; }, name, n)
+#define BPF_STACK_TRACE_BUILDID(name, n) \
+    BPF_F_TABLE("stacktrace", int, struct { struct bpf_stack_build_id trace[BPF_MAX_STACK_DEPTH]; }, name, n, 1 << 5)
+#define BPF_PERF_ARRAY(name, n) BPF_TABLE("perf_array", int, u32, name, n)
+#define BPF_CGROUP_ARRAY(name, n) BPF_TABLE("cgroup_array", int, u32, name, n)
+#define BPF_PROG_ARRAY(name, n) BPF_TABLE("prog", u32, u32, name, n)
+#define BPF_DEVMAP(name, n) BPF_TABLE("devmap", int, int, name, n)
+#define BPF_CPUMAP(name, n) BPF_TABLE("cpumap", int, u32, name, n)
+#define BPF_XSKMAP(name, n, ...) BPF_TABLE("xskmap", int, int, name, n)
+#define BPF_SOCKMAP(name, n) BPF_TABLE("sockmap", int, int, name, n)
+#define __BCC_SOCKHASH1(name) BPF_TABLE("sockhash", u32, int, name, 10240)
+#define __BCC_SOCKHASH2(name, k) BPF_TABLE("sockhash", k, int, name, 10240)
+#define __BCC_SOCKHASH3(name, k, n) BPF_TABLE("sockhash", k, int, name, n)
+#define BPF_SOCKHASH(...) __BCC_FIFTH(__VA_ARGS__, , __BCC_SOCKHASH3, __BCC_SOCKHASH2, __BCC_SOCKHASH1)(__VA_ARGS__)
+#define __BCC_LPM1(name) BPF_TABLE("lpm_trie", u64, u64, name, 10240)
+#define __BCC_LPM2(name, k) BPF_TABLE("lpm_trie", k, u64, name, 10240)
+#define __BCC_LPM3(name, k, l) BPF_TABLE("lpm_trie", k, l, name, 10240)
+#define __BCC_LPM4(name, k, l, n) BPF_TABLE("lpm_trie", k, l, name, n)
+#define BPF_LPM_TRIE(...) __BCC_FIFTH(__VA_ARGS__, __BCC_LPM4, __BCC_LPM3, __BCC_LPM2, __BCC_LPM1)(__VA_ARGS__)
+#define __BCC_QUEUE3(name, l, n) BPF_TABLE("queue", int, l, name, n)
+#define __BCC_QUEUE4(name, l, n, f) BPF_F_TABLE("queue", int, l, name, n, f)
+#define BPF_QUEUE(...) __BCC_FIFTH(__VA_ARGS__, __BCC_QUEUE4, __BCC_QUEUE3, , )(__VA_ARGS__)
+#define __BCC_STACK3(name, l, n) BPF_TABLE("stack", int, l, name, n)
+#define __BCC_STACK4(name, l, n, f) BPF_F_TABLE("stack", int, l, name, n, f)
+#define BPF_STACK(...) __BCC_FIFTH(__VA_ARGS__, __BCC_STACK4, __BCC_STACK3, , )(__VA_ARGS__)
+#define BPF_QUEUESTACK(kind, name, l, n, f) BPF_F_TABLE(kind, int, l, name, n, f)
+#define BPF_SK_STORAGE(name, l) BPF_TABLE("sk_storage", int, l, name, 0)
+#define BPF_INODE_STORAGE(name, l) BPF_TABLE("inode_storage", int, l, name, 0)
+#define BPF_TASK_STORAGE(name, l) BPF_TABLE("task_storage", int, l, name, 0)
+#define BPF_CGROUP_STORAGE(name, l) BPF_TABLE("cgroup_storage", struct bpf_cgroup_storage_key, l, name, 0)
+#define BPF_PERCPU_CGROUP_STORAGE(name, l) BPF_TABLE("percpu_cgroup_storage", struct bpf_cgroup_storage_key, l, name, 0)
+
 #define BPF_LICENSE(words) char _license[] __attribute__((section("license"))) = #words
 #define BCC_SEC(name) __attribute__((section(name), used))
 #define SEC(name) __attribute__((section(name), used))
@@ -132,6 +166,14 @@
 #define TRACEPOINT_PROBE(category, event) \
     int tracepoint__##category##__##event(struct tracepoint__##category##__##event *args)
 #define RAW_TRACEPOINT_PROBE(event) int raw_tracepoint__##event(struct bpf_raw_tracepoint_args *ctx)
+
+#define KFUNC_PROBE(event, args...) int kfunc__vmlinux__##event(unsigned long long *ctx, ##args)
+#define KRETFUNC_PROBE(event, args...) int kretfunc__vmlinux__##event(unsigned long long *ctx, ##args)
+#define MODULE_KFUNC_PROBE(module, event, args...) int kfunc__##module##__##event(unsigned long long *ctx, ##args)
+#define MODULE_KRETFUNC_PROBE(module, event, args...) int kretfunc__##module##__##event(unsigned long long *ctx, ##args)
+#define KMOD_RET(event, args...) int kmod_ret__##event(unsigned long long *ctx, ##args)
+#define LSM_PROBE(event, args...) int lsm__##event(unsigned long long *ctx, ##args)
+#define BPF_ITER(target) int bpf_iter__##target(struct bpf_iter__##target *ctx)
 
 #define TP_DATA_LOC_READ_CONST(dst, field, length) \
     do { \
@@ -193,8 +235,37 @@
 #define NSEC_PER_MSEC 1000000L
 #define NSEC_PER_SEC 1000000000L
 #define USEC_PER_SEC 1000000L
+#define PAGE_OFFSET 0xffff888000000000UL
 #define PAGE_SHIFT 12
 #define PAGE_SIZE 4096UL
+#define REQ_OP_BITS 8
+#define REQ_OP_MASK ((1 << REQ_OP_BITS) - 1)
+#define FMODE_CREATED (1U << 20)
+#define FMODE_OPENED (1U << 19)
+#define S_IFMT 00170000
+#define S_IFSOCK 0140000
+#define S_IFLNK 0120000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define S_IFDIR 0040000
+#define S_IFCHR 0020000
+#define S_IFIFO 0010000
+#define S_ISLNK(m) (((m) & S_IFMT) == S_IFLNK)
+#define S_ISREG(m) (((m) & S_IFMT) == S_IFREG)
+#define S_ISDIR(m) (((m) & S_IFMT) == S_IFDIR)
+#define S_ISCHR(m) (((m) & S_IFMT) == S_IFCHR)
+#define S_ISBLK(m) (((m) & S_IFMT) == S_IFBLK)
+#define S_ISFIFO(m) (((m) & S_IFMT) == S_IFIFO)
+#define S_ISSOCK(m) (((m) & S_IFMT) == S_IFSOCK)
+#define MINORBITS 20
+#define MAJOR(dev) ((unsigned int)((dev) >> MINORBITS))
+#define MINOR(dev) ((unsigned int)((dev) & ((1U << MINORBITS) - 1)))
+#define SCM_RIGHTS 1
+#define BPF_F_USER_STACK (1ULL << 8)
+#define BPF_F_REUSE_STACKID (1ULL << 10)
+#define BPF_F_FAST_STACK_CMP (1ULL << 9)
+#define BPF_F_NO_PREALLOC (1U << 0)
+#define BPF_F_NO_COMMON_LRU (1U << 1)
 #define TASK_RUNNING 0
 #define TASK_INTERRUPTIBLE 1
 #define TASK_UNINTERRUPTIBLE 2
@@ -229,6 +300,12 @@
 #define O_CREAT 0100
 #define O_EXCL 0200
 #define O_TRUNC 01000
+#define O_APPEND 02000
+#define O_NONBLOCK 04000
+#define O_DIRECTORY 0200000
+#define O_CLOEXEC 02000000
+#define __O_TMPFILE 020000000
+#define O_TMPFILE (__O_TMPFILE | O_DIRECTORY)
 #define SIGHUP 1
 #define SIGINT 2
 #define SIGKILL 9
