@@ -9,10 +9,12 @@ Nothing here imports bcc_py. Any text is refused with CompileError or compiled; 
 from __future__ import annotations
 
 import functools
+import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from cfront.btf import Btf, TypeSource, btf_from_types
 from cfront.check import Checker, check
@@ -28,8 +30,8 @@ from cfront.provenance import called_functions, instantiate
 from cfront.source import Span
 from cfront.tree import FunctionDef, LocalVar, Unit
 
-__all__ = ["BpfError", "Btf", "CompileError", "Compiled", "Diagnostic", "ObjectError", "Span", "TypeSource", "compile",
-           "compile_host", "compile_unit", "types_from_c"]
+__all__ = ["BpfError", "Btf", "CompileError", "Compiled", "Diagnostic", "ObjectError", "Span", "TypeSource", "checked", "compile",
+           "compile_host", "compile_unit", "syntax_tree", "types_from_c"]
 
 CPUS = ("v1", "v2", "v3", "v4")
 _PRELUDE = "bcc/prelude.h"
@@ -87,10 +89,11 @@ def _with_inline(tokens: list[Token]) -> list[Token]:
     return [token for name in reversed(wanted) for token in groups[name]] + tokens
 
 
-def _front(
+def _parsed(
     text: str, filename: str, flags: Flags, defines: Mapping[str, str] | None, types: TypeSource | None, target: str,
-    headers: Mapping[str, str] | None = None,
-) -> tuple[Unit, Checker, Preprocessed]:
+    headers: Mapping[str, str] | None,
+) -> tuple[Any, list[Token], Preprocessed]:
+    """(AST, the tokens that its places count, what the preprocessor gave)."""
     prelude = _PRELUDE if target == "bpf" else ""
     made = preprocess(text, filename=filename, flags=flags, defines=defines, prelude=prelude, headers=headers)
     tokens = _with_inline(made.tokens) if target == "bpf" else made.tokens
@@ -98,9 +101,52 @@ def _front(
     def is_type(name: str) -> bool:
         return name in BUILTIN_TYPEDEFS or (types is not None and types.find("typedef", name) is not None)
 
-    ast = parse(tokens, filename=filename, is_type=is_type, sources=made.sources, types=BUILTIN_TYPEDEFS)
+    return parse(tokens, filename=filename, is_type=is_type, sources=made.sources, types=BUILTIN_TYPEDEFS), tokens, made
+
+
+def _front(
+    text: str, filename: str, flags: Flags, defines: Mapping[str, str] | None, types: TypeSource | None, target: str,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[Unit, Checker, Preprocessed]:
+    ast, tokens, made = _parsed(text, filename, flags, defines, types, target, headers)
     unit, checker = check(ast, tokens=tokens, sources=made.sources, filename=filename, types=types, target=target)
     return unit, checker, made
+
+
+@contextmanager
+def _within_depth(filename: str) -> Iterator[None]:
+    """Lets the passes recurse deeply, and turns what is deeper still into a CompileError."""
+    try:
+        with _deep_recursion():
+            yield
+    except RecursionError:
+        raise CompileError([Diagnostic("the text is nested too deeply", Span(filename, 1, 1))]) from None
+
+
+def syntax_tree(
+    text: str, *, filename: str = "<text>", cflags: Iterable[str] = (), types: TypeSource | None = None, target: str = "bpf"
+) -> str:
+    """The AST of a text, as an indented list of its nodes. Raises CompileError."""
+    shown = io.StringIO()
+    with _within_depth(filename):
+        ast, _, _ = _parsed(text, filename, parse_flags(cflags), None, types, target, None)
+        ast.show(buf=shown, attrnames=True)
+    return shown.getvalue()
+
+
+def checked(
+    text: str, *, filename: str = "<text>", cflags: Iterable[str] = (), types: TypeSource | None = None, target: str = "bpf"
+) -> tuple[Unit, tuple[Diagnostic, ...]]:
+    """The typed tree of a text, and its warnings. Raises CompileError."""
+    flags = parse_flags(cflags)
+    with _within_depth(filename):
+        unit, checker, made = _front(text, filename, flags, None, types, target)
+    return unit, _warnings(flags, checker, made)
+
+
+def _warnings(flags: Flags, checker: Checker, made: Preprocessed) -> tuple[Diagnostic, ...]:
+    found = [one for one in checker.diagnostics if one.severity == "warning"]
+    return () if flags.is_quiet else (*made.warnings, *found)
 
 
 def _places(functions: Iterable[FunctionDef], sources: Mapping[str, str]) -> dict[str, FunctionPlace]:
@@ -129,18 +175,15 @@ def compile_unit(
     if cpu not in CPUS:
         raise ValueError(f"cpu {cpu!r} is none of {', '.join(CPUS)}")
     flags = parse_flags(cflags)
-    try:
-        with _deep_recursion():
-            unit, checker, made = _front(text, filename, flags, defines, types, target, headers)
-            if target == "bpf":
-                functions = instantiate(unit, made.sources, checker.is_program)
-                debug: Debug | None = Debug(filename, made.sources)
-            else:
-                functions, debug = list(unit.functions), None
-            ir = lower(unit, functions, target=target, cpu=cpu, debug=debug)
-    except RecursionError:
-        raise CompileError([Diagnostic("the text is nested too deeply", Span(filename, 1, 1))]) from None
-    warnings = () if flags.is_quiet else (*made.warnings, *(one for one in checker.diagnostics if one.severity == "warning"))
+    with _within_depth(filename):
+        unit, checker, made = _front(text, filename, flags, defines, types, target, headers)
+        if target == "bpf":
+            functions = instantiate(unit, made.sources, checker.is_program)
+            debug: Debug | None = Debug(filename, made.sources)
+        else:
+            functions, debug = list(unit.functions), None
+        ir = lower(unit, functions, target=target, cpu=cpu, debug=debug)
+    warnings = _warnings(flags, checker, made)
     if form == "raw-ir":
         return Compiled(ir.encode(), warnings)
     content = emit(ir, target=target, cpu=cpu, form=form, places=lambda: _places(functions, made.sources))

@@ -6,7 +6,7 @@ macro's name; a token that was an argument keeps its own place, so carets point 
 
 Expansion is Dave Prosser's algorithm (X3J11/86-196): every token carries the set of macros it may not
 expand again; each step either emits a token or grows that set, so it ends. Expansion is bounded by
-MAX_TOKENS all the same, because arguments can be duplicated exponentially. GNU: named variadics (`args...`)
+MAX_EXPANDED all the same, because arguments can be duplicated exponentially. GNU: named variadics (`args...`)
 and `, ## __VA_ARGS__`. #include of a kernel header that we do not ship is empty on purpose: its types come
 from BTF, its macros from cfront/include."""
 
@@ -22,9 +22,10 @@ from pathlib import Path
 from cfront.errors import CompileError, Diagnostic, counted
 from cfront.source import Span
 
-__all__ = ["Flags", "Preprocessed", "Token", "parse_flags", "preprocess", "shipped_tokens"]
+__all__ = ["Flags", "Preprocessed", "Token", "parse_flags", "preprocess", "shipped_tokens", "text_from_tokens"]
 
 MAX_TOKENS = 2_000_000
+MAX_EXPANDED = 400_000  # of those, made by macros
 _MAX_INCLUDE_DEPTH = 64
 _INCLUDE_DIR = Path(__file__).parent / "include"
 
@@ -429,8 +430,8 @@ class _Preprocessor:
             expanded: dict[str, list[Token]] = {}
             result = self.substitute(macro, args, expanded, token, (token.hide & close.hide) | {name})
         self.made += len(result)
-        if self.made > MAX_TOKENS:
-            raise self.fail(f"expanding macro {name} makes more than {MAX_TOKENS} tokens", token)
+        if self.made > MAX_EXPANDED:
+            raise self.fail(f"macro {name}: more than {MAX_EXPANDED} tokens are made by macros", token)
         result.reverse()
         tokens += result
         return True
@@ -755,6 +756,23 @@ def shipped_tokens(header: str) -> list[Token]:
     worker = _Preprocessor(Flags(), {})
     worker.run_file(f"<{header}>", _shipped_text(header))
     return worker.out
+
+
+def text_from_tokens(tokens: Sequence[Token]) -> str:
+    """Expanded tokens as a text that lexes to the same tokens: each on its line, apart where it was apart or
+    would otherwise run together. Lines with nothing left are dropped."""
+    rows: list[str] = []
+    before: Token | None = None
+    for one in tokens:
+        text = f"#pragma {one.text}" if one.kind == "pragma" else one.text
+        if before is None or (one.file, one.line) != (before.file, before.line) or "pragma" in (one.kind, before.kind):
+            rows.append(" " * (one.col - 1 if before is None or one.line != before.line else 0) + text)
+        else:
+            whole = _LEX.match(before.text[-3:] + text)
+            runs_on = before.kind == one.kind or whole is None or whole.end() > len(before.text[-3:])
+            rows[-1] += (" " if one.space or runs_on or one.macro != before.macro else "") + text
+        before = one
+    return "\n".join(rows) + "\n" if rows else ""
 
 
 def preprocess(

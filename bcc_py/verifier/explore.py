@@ -367,7 +367,7 @@ class Explorer:
             raise Refusal(f"R{dst} 32-bit pointer arithmetic prohibited")
         if pointer.is_maybe_null:
             raise Refusal(f"R{dst} pointer arithmetic on {pointer.kind} prohibited, null-check it first")
-        if pointer.kind in ("pkt_end", "map_ptr") or pointer.kind.startswith("trusted"):
+        if pointer.kind in ("pkt_end", "map_ptr"):
             raise Refusal(f"R{dst} pointer arithmetic on {pointer.kind} prohibited")
         if op == _SUB and left is number:
             raise Refusal(f"R{dst} tried to subtract pointer from scalar")
@@ -917,6 +917,8 @@ class Explorer:
         self._pointer_argument(helper, regno, arg, value, meta)
 
     def _pointer_argument(self, helper: Helper, regno: int, arg: Arg, value: Pointer, meta: _CallMeta) -> None:
+        if arg is Arg.BTF_TASK and (value.off or value.var is not None):
+            raise Refusal(f"R{regno} is of type task_struct but task_struct is expected")
         if arg is Arg.CTX and (value.off or value.var is not None):
             raise Refusal(f"dereference of modified ctx ptr R{regno} off={value.off} disallowed")
         if arg is Arg.CONST_MAP_PTR:

@@ -144,7 +144,8 @@ FINE = {
     "static locals": program("static int c; static int d[10] = {1}; c++; d[bpf_get_prandom_u32() % 10]++; return c;"),
     "struct values": program("struct t { u64 a, b, c; }; struct t x = {}, y = {1}; x = bpf_ktime_get_ns() & 1 ? x : y; return ({ x; }).b"
                              " + (struct t){1, 2, 3}.b + (int[]){3, 4}[1];"),
-    "a function of 6000 additions": program(f"{NOW} " + "".join(f"a += bpf_get_prandom_u32() * {at};" for at in range(3000)) + " return a;"),
+    "a function of 3000 calls": program(f"{NOW} " + "".join(f"a = (a ^ bpf_get_prandom_u32()) * {at * 2 + 3};" for at in range(3000))
+                                        + " return a;"),
 }
 
 
@@ -152,8 +153,11 @@ def _show(bad: list[Outcome]) -> str:
     return "\n".join(f"{one.text}\n=> {one.how}" for one in bad)
 
 
-@pytest.mark.parametrize("cpu", ["v1", "v3", "v4"])
-@pytest.mark.parametrize("family", [_wide, _atomics, _stack, _names, _functions, _deep, _control], ids=lambda one: one.__name__[1:])
+HAZARDS = [(one, cpu) for one in (_wide, _atomics, _stack, _names, _functions, _deep, _control) for cpu in ("v1", "v3", "v4")
+           if cpu == "v3" or one in (_wide, _atomics, _stack)]
+
+
+@pytest.mark.parametrize("family, cpu", HAZARDS, ids=lambda one: one if isinstance(one, str) else one.__name__[1:])
 def test_hazards_are_compiled_or_refused(family: object, cpu: str) -> None:
     texts = family()  # type: ignore[operator]
     bad, counts = compile_all(texts, types=kernel_types(), cpu=cpu)

@@ -1,0 +1,117 @@
+"""The compiler as a command: python -m cfront FILE.c [-o OUT].
+
+Input: a text in BCC's dialect (a file, or "-" for standard input) and flags in clang's spelling. Output: the
+object, or what a pass before it gives: expanded tokens, the names of the checked functions, tables and
+globals, LLVM IR, assembly. Diagnostics go to standard error; the exit status is 1 where there is an error,
+2 for a wrong command line. This is a command: it alone in cfront prints and exits."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfront import CPUS, Btf, CompileError, Diagnostic, ObjectError, TypeSource, checked, compile_unit, syntax_tree
+from cfront.preprocess import parse_flags, preprocess, text_from_tokens
+from cfront.tree import Unit
+
+__all__ = ["main"]
+
+_KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
+_STAGES = ("preprocess", "parse", "check", "ir", "emit")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cfront", description="compile a text in BCC's C dialect to an eBPF object")
+    parser.add_argument("file", help='the C text, "-" for standard input')
+    parser.add_argument("-o", dest="output", default="", help="where the result goes; the default is FILE.o for an object, else standard output")
+    parser.add_argument("--emit", choices=("obj", "asm", "ir"), default="obj", help="what the last pass gives (default: obj)")
+    parser.add_argument("--stop-after", choices=_STAGES, default="emit", help="print what this pass gives and stop")
+    parser.add_argument("--target", choices=("bpf", "host"), default="bpf", help="what to generate code for (default: bpf)")
+    parser.add_argument("--cpu", choices=CPUS, default="v3", help="the BPF instruction set (default: v3)")
+    parser.add_argument("--types", default="", metavar="vmlinux|FILE|none",
+                        help="the kernel's types: BTF (default: the running kernel's, if it has any)")
+    for flag, word, what in (("-D", "NAME[=VALUE]", "define a macro"), ("-U", "NAME", "undefine a macro"),
+                             ("-I", "FOLDER", "search includes here")):
+        parser.add_argument(flag, action="append", default=[], metavar=word, help=what)
+    parser.add_argument("-W", action="append", default=[], metavar="WARNING", help="accepted, as by clang, and without effect")
+    parser.add_argument("-w", dest="quiet", action="store_true", help="no warnings")
+    return parser
+
+
+def _types(word: str) -> TypeSource | None:
+    """The types that --types names. Raises OSError, ObjectError."""
+    if word == "none" or (not word and not _KERNEL_BTF.exists()):
+        return None
+    return Btf((_KERNEL_BTF if word in ("", "vmlinux") else Path(word)).read_bytes())
+
+
+def _flags(options: argparse.Namespace) -> list[str]:
+    found = [f"-{kind}{value}" for kind in ("D", "U", "I", "W") for value in getattr(options, kind)]
+    return [*found, "-w"] if options.quiet else found
+
+
+def _summary(unit: Unit) -> str:
+    """The checked text in short: programs, functions, tables and globals with their places."""
+    rows = []
+    for one in unit.functions:
+        kind = f'program "{one.section}"' if one.section else "function"
+        params = ", ".join(f"{param.type} {param.name}".strip() for param in one.type.params) or "void"
+        rows.append(f"{one.span}: {kind} {one.type.result} {one.name}({params})")
+    rows += [f"{one.span}: table {one.name}: {one.type.name}, key {one.key}, leaf {one.value}, {one.max_entries} entries"
+             for one in unit.maps]
+    rows += [f"{one.span}: global {one.type} {one.name}" for one in unit.globals]
+    return "\n".join(rows) + "\n"
+
+
+def _compile(options: argparse.Namespace, text: str, filename: str) -> tuple[bytes, Sequence[Diagnostic]]:
+    cflags = _flags(options)
+    stage = options.stop_after
+    if stage == "preprocess":
+        prelude = "bcc/prelude.h" if options.target == "bpf" else ""
+        made = preprocess(text, filename=filename, flags=parse_flags(cflags), prelude=prelude)
+        return text_from_tokens(made.tokens).encode(), made.warnings
+    types = _types(options.types)
+    if stage == "parse":
+        return syntax_tree(text, filename=filename, cflags=cflags, types=types, target=options.target).encode(), ()
+    if stage == "check":
+        unit, warnings = checked(text, filename=filename, cflags=cflags, types=types, target=options.target)
+        return _summary(unit).encode(), warnings
+    form = "raw-ir" if stage == "ir" else options.emit
+    made_unit = compile_unit(text, filename=filename, cflags=cflags, types=types, target=options.target, cpu=options.cpu, form=form)
+    return made_unit.object, made_unit.warnings
+
+
+def _write(options: argparse.Namespace, content: bytes, is_object: bool) -> None:
+    output = options.output
+    if not output and is_object and options.file != "-":
+        output = str(Path(options.file).with_suffix(".o").name)
+    if output and output != "-":
+        Path(output).write_bytes(content)
+    else:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; gives its exit status."""
+    options = _parser().parse_args(arguments)
+    filename = "<stdin>" if options.file == "-" else options.file
+    try:
+        content = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+        made, warnings = _compile(options, content.decode("utf-8", "surrogateescape"), filename)
+        _write(options, made, options.stop_after == "emit" and options.emit == "obj")
+    except CompileError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (OSError, ObjectError) as error:
+        print(f"cfront: {error}", file=sys.stderr)
+        return 1
+    for one in () if options.quiet else warnings:
+        print(one, file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
