@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: demo test bench clean
 
-# Three seconds of a simulated machine, then what a real one recorded.
+# Ten seconds of a simulated machine, then what a real one recorded.
 demo: .venv/installed
-	@echo '$$ execsnoop --kernel sim:shell -d 3'
-	@$(BIN)/execsnoop --kernel sim:shell -d 3
+	@echo '$$ execsnoop --kernel sim:shell -d 10'
+	@$(BIN)/execsnoop --kernel sim:shell -d 10
 	@echo
 	@echo '$$ execsnoop --kernel replay:tests/data/build.perf.data'
 	@$(BIN)/execsnoop --kernel replay:tests/data/build.perf.data

@@ -18,6 +18,7 @@ Source: Documentation/bpf/{llvm_reloc,btf,libbpf/program_types}.rst of Linux 6.1
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -62,7 +63,8 @@ def read_object(data: bytes) -> ObjectSpec:
         if spec.name in programs:
             raise ObjectError(f"two programs are called {spec.name}", spec.section)
         programs[spec.name] = spec
-    return ObjectSpec(programs, maps.specs, license_text, btf.raw)
+    typed = {name: dataclasses.replace(one, btf=btf.raw) for name, one in maps.specs.items()}
+    return ObjectSpec(programs, typed, license_text, btf.raw)
 
 
 # ---- bytes

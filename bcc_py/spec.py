@@ -51,6 +51,7 @@ class MapSpec:
     event_type: int = 0
     inner: MapSpec | None = None
     initial: bytes = b""  # .data, .rodata: the one value
+    btf: bytes = field(default=b"", repr=False, compare=False)  # the .BTF that the type ids are of
 
 
 class RelocKind(enum.Enum):

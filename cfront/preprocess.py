@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ def _resolve(name: str, is_system: bool, includer: str, dirs: Sequence[str]) -> 
     for one in places:
         path = one / name
         if path.is_file():
-            return str(path), path.read_text(errors="replace")
+            return os.path.normpath(path), path.read_text(errors="replace")
     shipped = name.removeprefix("uapi/")
     path = _INCLUDE_DIR / shipped
     if ".." not in shipped and path.is_file():
@@ -490,7 +491,9 @@ class _Preprocessor:
         if wanted == 0 and rows == [[]]:
             rows = []
         if macro.variadic and len(rows) == wanted - 1:
-            rows.append([])
+            rows.append(_ELIDED)
+        elif macro.variadic and wanted == 1 and not rows[0]:
+            rows[0] = _ELIDED
         if len(rows) != wanted:
             raise self.fail(f"macro {macro.name} takes {counted(wanted, 'argument')}, {len(rows)} given", token)
         return dict(zip(macro.params, rows, strict=True)), one
@@ -531,7 +534,7 @@ class _Preprocessor:
                 elif macro.variadic and after.text == macro.variadic and result and result[-1].text == ",":
                     if pasted:
                         result += [self.copy(two, origin, hide) for two in self.expanded(after.text, args, expanded)]
-                    else:
+                    elif pasted is _ELIDED:
                         result.pop()
                 elif pasted:
                     self.paste(result, pasted[0], token)
@@ -615,6 +618,9 @@ class _Preprocessor:
             name = "".join(two.text for two in operand[1:-1]) if is_system else operand[0].text[1:-1]
             return _resolve(name, is_system, one.file, self.flags.include_dirs) is not None
         return False
+
+
+_ELIDED: list[Token] = []  # variable arguments that are not there, unlike ones that are empty
 
 
 class _Condition:

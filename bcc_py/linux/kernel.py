@@ -14,6 +14,7 @@ Not done here: maps are created without their BTF types, so bpftool shows their 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import mmap
 import os
@@ -41,6 +42,7 @@ __all__ = ["LinuxKernel", "LinuxMap", "LinuxProgram"]
 
 _PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE})
 _RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
+_ENOTSUPP = 524  # the kernel's own, for a map type that takes no BTF
 _SYSCALL_PREFIXES = ("sys_", "__x64_sys_", "__x32_compat_sys_", "__ia32_compat_sys_", "__arm64_sys_", "__s390x_sys_",
                      "__s390_sys_", "__riscv_sys_", "__loongarch_sys_")
 _TRACE_LINE = re.compile(
@@ -201,8 +203,7 @@ class LinuxKernel:
     def create_map(self, spec: MapSpec) -> Map:
         """A live map, holding spec.initial if there is any. Raises MapError, NotSupportedError."""
         wanted = _as_linux_has_it(spec)
-        fd = sys.map_create(
-            wanted.type, wanted.key_size, wanted.value_size, wanted.max_entries, wanted.flags, wanted.name)
+        fd = self._create(wanted)
         made = LinuxMap(wanted, fd, self._live.discard)
         self._live.add(made)
         if wanted.initial:
@@ -214,6 +215,29 @@ class LinuxKernel:
             if wanted.flags & _RDONLY_PROG:
                 sys.map_freeze(fd)
         return made
+
+    def _create(self, spec: MapSpec) -> int:
+        """The map's descriptor; with the types of key and value, unless the kernel takes such a map without only."""
+        sizes = (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.name)
+        btf_fd = self._btf_fd(spec.btf) if spec.key_type and spec.value_type else -1
+        if btf_fd >= 0:
+            try:
+                return sys.map_create(*sizes, btf_fd=btf_fd, key_type=spec.key_type, value_type=spec.value_type)
+            except MapError as error:
+                if error.errno not in (errno.EINVAL, _ENOTSUPP):
+                    raise
+        return sys.map_create(*sizes)
+
+    def _btf_fd(self, btf: bytes) -> int:
+        """The descriptor of an object's BTF, loaded once; -1 if there is none or the kernel does not take it."""
+        if not btf:
+            return -1
+        if btf not in self._btf_fds:
+            try:
+                self._btf_fds[btf] = sys.btf_load(loadable(btf))
+            except (LoadError, NotSupportedError, ObjectError):
+                self._btf_fds[btf] = -1
+        return self._btf_fds[btf]
 
     def load_program(self, spec: ProgramSpec) -> Program:
         """A program that the kernel's verifier took. Raises VerifierError, LoadError, NotSupportedError."""
@@ -239,12 +263,7 @@ class LinuxKernel:
         """(BTF descriptor, func_info, line_info); None if the object has none or the kernel takes no BTF."""
         if not spec.btf or not spec.functions or not all(one.type_id for one in spec.functions):
             return None
-        if spec.btf not in self._btf_fds:
-            try:
-                self._btf_fds[spec.btf] = sys.btf_load(loadable(spec.btf))
-            except (LoadError, NotSupportedError, ObjectError):
-                self._btf_fds[spec.btf] = -1
-        fd = self._btf_fds[spec.btf]
+        fd = self._btf_fd(spec.btf)
         functions = b"".join(struct.pack("<II", one.slot, one.type_id) for one in spec.functions)
         lines = b"".join(
             struct.pack("<IIII", one.slot, one.file_off, one.text_off, one.line << 10 | one.col & 1023) for one in spec.lines)

@@ -197,7 +197,7 @@ def test_mutants_are_compiled_or_refused(cpu: str, seed: int) -> None:
 
 def test_mutants_of_host_code() -> None:
     texts = [one.c for one in read_cases("run.case")]
-    bad, counts = compile_all(list(mutants(4, 100, texts)), target="host")
+    bad, _ = compile_all(list(mutants(4, 100, texts)), target="host")
     assert not bad, _show(bad)
 
 

@@ -39,7 +39,7 @@ def _in_man(tool: str) -> dict[tuple[str, ...], str]:
     found = {}
     for entry in section.split(".TP\n")[1:]:
         head, _, meaning = entry.partition("\n")
-        found[tuple(re.findall(r"(?<![\w-])--?[A-Za-z0-9][a-z-]*", head))] = meaning.strip().replace("\n", " ")
+        found[tuple(re.findall(r"(?<![\w-])--?[A-Za-z0-9][a-z0-9-]*", head))] = meaning.strip().replace("\n", " ")
     return found
 
 
