@@ -104,7 +104,8 @@ class Btf:
         self._words = memoryview(content[start : start + type_len]).cast("I")
         self._strings = content[hdr_len + str_off : hdr_len + str_off + str_len]
         self._at: list[int] = [0]  # word index of each type, by id
-        self._named: dict[tuple[int, int], int] = {}  # (kind, name offset) -> id
+        self._named: dict[int, dict[int, int]] = {kind: {} for kind in range(_ENUM64 + 1)}  # kind -> name offset -> id
+        self._by_name: dict[int, dict[bytes, int]] = {}  # kind -> name -> id, made when a kind is first asked for
         self._enums: list[int] = []
         self._types: dict[int, CType] = {}
         self._enumerators: dict[int, int] | None = None
@@ -124,7 +125,7 @@ class Btf:
             if by_name[kind]:
                 name = words[pos]
                 if name:
-                    named.setdefault((kind, name), len(at))
+                    named[kind].setdefault(name, len(at))
                 if kind in (_ENUM, _ENUM64):
                     enums.append(len(at))
             at.append(pos)
@@ -141,15 +142,18 @@ class Btf:
             raise ObjectError(f"reading BTF: name offset {offset} outside the strings", ".BTF", offset)
         return self._strings[offset:end].decode("utf-8", "replace")
 
-    def _name_offset(self, name: str) -> int | None:
-        at = self._strings.find(b"\0" + name.encode() + b"\0")
-        return None if at < 0 or not name else at + 1
+    def _names(self, kind: int) -> dict[bytes, int]:
+        """The ids of the types of this kind by name."""
+        found = self._by_name.get(kind)
+        if found is None:
+            strings = self._strings
+            found = {strings[at : strings.find(b"\0", at)]: id for at, id in reversed(self._named[kind].items())}
+            self._by_name[kind] = found
+        return found
 
     def _id(self, kinds: Iterable[int], name: str) -> int | None:
-        offset = self._name_offset(name)
-        if offset is None:
-            return None
-        return next((hit for kind in kinds if (hit := self._named.get((kind, offset)))), None)
+        key = name.encode()
+        return next((hit for kind in kinds if (hit := self._names(kind).get(key))), None)
 
     def find(self, tag: str, name: str) -> CType | None:
         """The struct, union, enum or typedef of that name; None if there is none."""
@@ -170,8 +174,8 @@ class Btf:
             self._enumerators = {}
             for id in self._enums:
                 self._enumerators.update(self._enum_values(id))
-        offset = self._name_offset(name)
-        return None if offset is None else self._enumerators.get(offset)
+        at = self._strings.find(b"\0" + name.encode() + b"\0")
+        return None if at < 0 or not name else self._enumerators.get(at + 1)
 
     def _enum_values(self, id: int) -> dict[int, int]:
         words, pos = self._words, self._at[id]
