@@ -7,8 +7,10 @@ implementations, load.py, table.py and cfront."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +68,15 @@ def _text(given: str | bytes) -> str:
     return given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else given
 
 
+def _found_file(name: str) -> str:
+    """A source file as named from the current directory, else from the script's."""
+    beside = Path(sys.argv[0]).resolve().parent / name
+    found = next((one for one in (Path(name), beside) if one.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "no such file here or beside the script", name)
+    return str(found)
+
+
 class Function:
     """A loaded program, as load_func gives it. fd: its descriptor on the kernel."""
 
@@ -104,7 +115,7 @@ class BPF:
         if bool(src_file) == (text is not None):
             raise ValueError("BPF() takes either text or src_file")
         self.debug = debug
-        filename = _text(src_file) or "<text>"
+        filename = _found_file(_text(src_file)) if src_file else "<text>"
         content = Path(filename).read_text(errors="surrogateescape") if src_file else _text(text or "")
         self._owns_kernel = kernel is None or isinstance(kernel, str)
         self.kernel = self._open_kernel(kernel)
@@ -284,8 +295,8 @@ class BPF:
 
     # -- tables
 
-    def __getitem__(self, name: str | bytes) -> Table:
-        """The table of that name. Raises KeyError if the text declares none."""
+    def __getitem__(self, name: str | bytes) -> Any:
+        """The table of that name, of the class in table.py for its map's type. Raises KeyError if there is none."""
         key = _text(name)
         found = self.tables.get(key)
         if found is None:

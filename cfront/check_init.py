@@ -264,6 +264,7 @@ class InitChecker(ExprChecker):
             self.error(f"cannot initialise '{leaf.type}' with this", leaf.node)
         size = leaf.type.size
         if leaf.bit_size is not None:
+            size = (leaf.bit_offset + leaf.bit_size + 7) // 8
             unit = int.from_bytes(content[leaf.offset : leaf.offset + size], "little")
             mask = (1 << leaf.bit_size) - 1
             value = unit & ~(mask << leaf.bit_offset) | (value & mask) << leaf.bit_offset

@@ -105,13 +105,22 @@ def _bytes_text(content: bytes) -> str:
 class _Place:
     """An address with what is known of its alignment, and the bits of a bit-field in its unit."""
 
-    __slots__ = ("address", "align", "bit_offset", "bit_size")
+    __slots__ = ("address", "align", "bit_offset", "bit_size", "room")
 
-    def __init__(self, address: str, align: int, bit_offset: int = 0, bit_size: int | None = None) -> None:
+    def __init__(self, address: str, align: int, bit_offset: int = 0, bit_size: int | None = None, room: int = 0) -> None:
         self.address = address
         self.align = align
         self.bit_offset = bit_offset
         self.bit_size = bit_size
+        self.room = room  # of a bit-field: the bytes up to the end of its record
+
+
+    def unit_bits(self, type: CType) -> int:
+        """How many bits are loaded to get at a bit-field: its type's, or what just covers it, where packing
+        made it straddle or its type would reach out of the record."""
+        assert self.bit_size is not None
+        needed = (self.bit_offset + self.bit_size + 7) // 8 * 8
+        return needed if needed > type.size * 8 or type.size > self.room else type.size * 8
 
 
 class _Module:
@@ -567,7 +576,7 @@ class _FunctionLowerer:
         if expr.offset:
             address = self.value(f"getelementptr inbounds i8, ptr {address}, i64 {expr.offset}")
         align = math.gcd(base.align, expr.offset) if expr.offset else base.align
-        return _Place(address, align, expr.bit_offset, expr.bit_size)
+        return _Place(address, align, expr.bit_offset, expr.bit_size, expr.base.type.size - expr.offset)
 
     def place_KernelRead(self, expr: KernelRead) -> _Place:
         return self.kernel_read(self.place(expr.place).address, expr.type.size, expr.type.align)
@@ -616,12 +625,13 @@ class _FunctionLowerer:
     def load(self, place: _Place, type: CType) -> str:
         if place.bit_size is None:
             return self.value(f"load {ir_type(type)}, ptr {place.address}, align {self.align(place, type)}")
-        unit = self.value(f"load {ir_type(type)}, ptr {place.address}, align {self.align(place, type)}")
-        return self.extract(unit, place, type)
+        bits = place.unit_bits(type)
+        unit = self.value(f"load i{bits}, ptr {place.address}, align {self.align(place, type)}")
+        return self.resize(self.extract(unit, place, type, bits), f"i{bits}", ir_type(type), False)
 
-    def extract(self, unit: str, place: _Place, type: CType) -> str:
+    def extract(self, unit: str, place: _Place, type: CType, bits: int) -> str:
         assert place.bit_size is not None
-        kind, bits = ir_type(type), type.size * 8
+        kind = f"i{bits}"
         if type == BOOL or bits == place.bit_size:
             return unit if bits == place.bit_size else self.value(f"and {kind} {self.shifted(unit, place, kind)}, 1")
         left = self.value(f"shl {kind} {unit}, {bits - place.bit_offset - place.bit_size}")
@@ -636,10 +646,12 @@ class _FunctionLowerer:
 
     def store(self, place: _Place, value: str, type: CType) -> None:
         kind, align = ir_type(type), self.align(place, type)
-        if place.bit_size is not None and place.bit_size < type.size * 8:
-            mask = (1 << place.bit_size) - 1
+        if place.bit_size is not None and (place.bit_size < type.size * 8 or place.bit_offset):
+            mask, bits = (1 << place.bit_size) - 1, place.unit_bits(type)
+            value, kind = self.resize(value, kind, f"i{bits}", False), f"i{bits}"
+            mask &= (1 << bits) - 1
             old = self.value(f"load {kind}, ptr {place.address}, align {align}")
-            kept = self.value(f"and {kind} {old}, {~(mask << place.bit_offset) & ((1 << type.size * 8) - 1)}")
+            kept = self.value(f"and {kind} {old}, {~(mask << place.bit_offset) & ((1 << bits) - 1)}")
             cut = self.value(f"and {kind} {value}, {mask}")
             moved = self.value(f"shl {kind} {cut}, {place.bit_offset}")
             value = self.value(f"or {kind} {kept}, {moved}")
@@ -772,8 +784,9 @@ class _FunctionLowerer:
     def value_KernelRead(self, expr: KernelRead) -> str:
         source = self.place(expr.place)
         size, align = expr.type.size, expr.type.align
+        size = size if source.bit_size is None else source.unit_bits(expr.type) // 8
         copy = self.kernel_read(source.address, size, align, self.read_slot(size, align))
-        copy.bit_offset, copy.bit_size = source.bit_offset, source.bit_size
+        copy.bit_offset, copy.bit_size, copy.room = source.bit_offset, source.bit_size, source.room
         return self.load(copy, expr.type)
 
     def value_AddressOf(self, expr: AddressOf) -> str:

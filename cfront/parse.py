@@ -19,7 +19,7 @@ from pycparser.c_lexer import Token as ParserToken
 from pycparser.c_lexer import _fixed_tokens, _keyword_map
 from pycparser.c_parser import _BINARY_PRECEDENCE, ParseError
 from pycparserext.ext_c_lexer import GnuCLexer
-from pycparserext.ext_c_parser import AttributeSpecifier, GnuCParser
+from pycparserext.ext_c_parser import AttributeSpecifier, GnuCParser, TypeDeclExt
 
 from cfront.errors import CompileError, Diagnostic
 from cfront.preprocess import Token
@@ -232,6 +232,15 @@ class _Parser(GnuCParser):  # type: ignore[misc]
             inner = self._parse_attribute_decl()
             return inner.exprs[0] if inner.exprs else c_ast.ID(name="", coord=inner.coord)
         return super()._parse_attribute()
+
+    def _parse_struct_declarator(self) -> Any:
+        """Keeps the attributes behind a bit-field's width, as those of its declarator."""
+        made = super()._parse_struct_declarator()
+        if made["bitsize"] is not None and self._peek_type() in ("__ATTRIBUTE__", "__ATTRIBUTE"):
+            decl = TypeDeclExt.from_pycparser(made["decl"])
+            decl.attributes = AttributeSpecifier(self._parse_attributes_opt())
+            made["decl"] = decl
+        return made
 
     def _build_declarations(self, spec: Any, decls: Any, typedef_namespace: bool = False) -> list[c_ast.Node]:
         """Hands attributes among the specifiers to the struct they define, which Typedef would lose."""

@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    for name in ("bcc_py", "cfront", "tools"):
+    for name in ("bcc_py", "cfront", "tools", "man"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     _run(sys.executable, "-m", "pip", *_PIP, "wheel", "--no-deps", "--wheel-dir", copy / "dist", copy)
     (made,) = (copy / "dist").glob("*.whl")
@@ -45,6 +45,8 @@ def test_every_file_is_in_the_wheel(wheel: Path) -> None:
     sources = {path.relative_to(ROOT).as_posix() for folder in ("bcc_py", "cfront") for path in (ROOT / folder).rglob("*")
                if path.is_file() and "__pycache__" not in path.parts}
     sources |= {f"bcc_py/tools/{path.name}" for path in (ROOT / "tools").glob("*.py")}
+    assert sources <= names
+    sources |= {f"bcc_py-0.1.0.data/data/share/man/man8/{path.name}" for path in (ROOT / "man" / "man8").glob("*.8")}
     assert sources <= names
     rest = {name for name in names - sources if ".dist-info/" not in name}
     assert rest == set()

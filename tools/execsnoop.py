@@ -190,7 +190,7 @@ def main(
 
         def on_event(_ctx: Any, data: Any, _size: int) -> None:
             nonlocal start
-            event = bpf["events"].event(data)  # type: ignore[attr-defined]
+            event = bpf["events"].event(data)
             one = pending.setdefault(event.pid, _Exec())
             if event.kind == 0 and event.is_last:
                 one.has_more = True
@@ -210,10 +210,10 @@ def main(
                 row += [f"{event.uid:<6}"] * print_uid
                 print(" ".join([*row, f"{comm:16} {event.pid:<7} {event.ppid:<7} {event.result:>3} {text}"]), flush=True)
 
-        bpf["events"].open_ring_buffer(on_event)  # type: ignore[attr-defined]
+        bpf["events"].open_ring_buffer(on_event)
         for _ in running(bpf, duration):
             pass
-        told = bpf["lost"].sum(0).value  # type: ignore[attr-defined]
+        told = bpf["lost"].sum(0).value
         if told:
             click.echo(f"execsnoop: {told} events were lost: the ring buffer was full", err=True)
 

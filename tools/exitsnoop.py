@@ -101,17 +101,17 @@ def main(
         print(" ".join([*head, f"{'PCOMM':16} {'PID':7} {'PPID':7} {'TID':7} {'AGE(s)':>8} EXIT_CODE"]), flush=True)
 
         def on_event(_ctx: Any, data: Any, _size: int) -> None:
-            event = bpf["events"].event(data)  # type: ignore[attr-defined]
+            event = bpf["events"].event(data)
             comm = shown(event.comm)
             row = [clock_text(bpf)] * timestamp + ([f"{label:{max(len(label), 5)}}"] if label else [])
             age = _age(event.start_ns, event.end_ns)
             row.append(f"{comm:16} {event.pid:<7} {event.ppid:<7} {event.tid:<7} {age:>8} {_reason(event.exit_code)}")
             print(" ".join(row), flush=True)
 
-        bpf["events"].open_ring_buffer(on_event)  # type: ignore[attr-defined]
+        bpf["events"].open_ring_buffer(on_event)
         for _ in running(bpf, duration):
             pass
-        told = bpf["lost"].sum(0).value  # type: ignore[attr-defined]
+        told = bpf["lost"].sum(0).value
         if told:
             click.echo(f"exitsnoop: {told} events were lost: the ring buffer was full", err=True)
 

@@ -152,7 +152,7 @@ def main(
 
         def on_event(_ctx: Any, data: Any, _size: int) -> None:
             nonlocal start
-            event = bpf["events"].event(data)  # type: ignore[attr-defined]
+            event = bpf["events"].event(data)
             start = start or event.time_ns
             row = [clock_text(bpf)] * show_time + [f"{(event.time_ns - start) / 1e9:.6f}"] * timestamp
             row += [
@@ -162,10 +162,10 @@ def main(
             ]
             print_row(row, "->")
 
-        bpf["events"].open_ring_buffer(on_event)  # type: ignore[attr-defined]
+        bpf["events"].open_ring_buffer(on_event)
         for _ in running(bpf, duration):
             pass
-        told = bpf["lost"].sum(0).value  # type: ignore[attr-defined]
+        told = bpf["lost"].sum(0).value
         if told:
             click.echo(f"tcpstates: {told} events were lost: the ring buffer was full", err=True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cfront import Btf, types_from_c
+from cfront import Btf, checked, types_from_c
 from cfront.ctype import CType, Record
 
 _SCALARS = {
@@ -74,9 +74,9 @@ def _gcc(text: str, layouts: dict[str, list[tuple[str, int, int]]], folder: Path
     for number, (name, members) in enumerate(layouts.items()):
         main += f"static void f{number}(void) {{ static union {{ {name} r; unsigned char b[sizeof({name})]; }} u;\n"
         main += f'printf("%lu %lu", sizeof({name}), _Alignof({name}));\n'
-        for member, _, bits in members:
+        for member, _, _ in members:
             is_field = f"{member} :" in text.split(f"{name} {{")[1].split("};\n")[0].split("\n")[0]
-            fill = f"u.r.{member} = -1;" if is_field or bits < 8 else f"memset(&u.r.{member}, 255, sizeof(u.r.{member}));"
+            fill = f"u.r.{member} = -1;" if is_field else f"memset(&u.r.{member}, 255, sizeof(u.r.{member}));"
             main += f"memset(u.b, 0, sizeof u.b); {fill} show(u.b, sizeof u.b);\n"
         main += 'puts(""); }\n'
     main += "int main(void) {" + "".join(f"f{number}();" for number in range(len(layouts))) + "return 0; }\n"
@@ -115,7 +115,7 @@ def test_alignments_equal_gcc(tmp_path: Path) -> None:
                                   ' printf("%lu ", numbers[i]); }\n')
     subprocess.run(["gcc", "-w", "-o", tmp_path / "t", tmp_path / "t.c"], check=True, timeout=60)
     expected = subprocess.run([tmp_path / "t"], check=True, capture_output=True, text=True, timeout=60).stdout.split()
-    from cfront import checked
+
     unit, _ = checked(source, target="host")
     (numbers,) = [one for one in unit.globals if one.name == "numbers"]
     assert numbers.init is not None

@@ -18,8 +18,9 @@ import pytest
 
 from bcc_py.bpf import BPF
 from bcc_py.errors import NotSupportedError
+from bcc_py.linux import feature
 from bcc_py.tools import execsnoop, exitsnoop, syscount, tcpstates
-from tests.tools.runs import start, totals
+from tests.tools.runs import TOOLS, run, start, totals
 
 pytestmark = pytest.mark.linux
 SECONDS = 30
@@ -170,3 +171,32 @@ def test_every_program_with_every_macro_loads(module: object, kernel: str) -> No
     for choice in dict.fromkeys(choices):
         with BPF(text=module.TEXT, cflags=[f"-D{one}" for one in choice if one], kernel=kernel) as bpf:  # type: ignore[attr-defined]
             assert bpf.funcs
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_termination_is_the_usual_end(tool: str) -> None:
+    process = start(tool, kernel="linux")
+    assert process.stdout is not None and process.stdout.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can stop being root")
+@pytest.mark.parametrize("tool", TOOLS)
+def test_without_root_a_tool_says_so_in_one_line(tool: str) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        feature.has.cache_clear()  # what root could do
+        os.setgid(65534)
+        os.setuid(65534)
+        got = run(tool, kernel="linux")
+        os.write(writer, f"{got.status} {len(got.stdout)} {got.stderr}".encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as pipe:
+        status, printed, errors = pipe.read().split(" ", 2)
+    os.waitpid(child, 0)
+    assert (status, printed) == ("1", "0")
+    assert errors.startswith(f"{tool}: ") and errors.count("\n") == 1 and "run as root" in errors

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bcc_py.errors import NotSupportedError
 from bcc_py.linux.kernel import LinuxKernel
-from tests.tools.runs import BUILD, HTTP, TOOLS, Output, run, totals
+from tests.tools.runs import BUILD, DATA, HTTP, TOOLS, Output, run, totals
 
 SIM = "sim:shell,seed=3,seconds=12"
 
@@ -193,3 +195,21 @@ def test_without_permission_the_message_says_what_to_do(monkeypatch: pytest.Monk
 def test_the_kernel_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCC_PY_KERNEL", SIM)
     assert run("execsnoop").stdout == run("execsnoop", kernel=SIM).stdout
+
+
+def _damaged() -> list[tuple[str, bytes]]:
+    """The recorded build, cut off or with a word of its header or records made wild."""
+    whole = (DATA / "build.perf.data").read_bytes()
+    cuts = [0, 7, 8, 50, 104, 200, 1000, len(whole) // 3, len(whole) // 2, len(whole) - 9]
+    wild = [(at, b"\xff" * 8) for at in (8, 16, 24, 32, 40, 48, 72)]
+    return [(f"cut at {at}", whole[:at]) for at in cuts] + [
+        (f"wild word at {at}", whole[:at] + word + whole[at + len(word):]) for at, word in wild]
+
+
+@pytest.mark.parametrize("content", [pytest.param(content, id=name) for name, content in _damaged()])
+def test_a_damaged_recording_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "damaged.data").write_bytes(content)
+    got = run("execsnoop", kernel=f"replay:{tmp_path / 'damaged.data'}")
+    errors = [row for row in got.stderr.splitlines() if "not this machine" not in row]
+    assert got.status == 1 and len(errors) == 1
+    assert errors[0].startswith("execsnoop: ")
