@@ -18,11 +18,12 @@ demo: .venv/installed
 test: .venv/developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto
 
 bench: .venv/developed
 	$(BIN)/python -m tests.bench.start
 	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tests.bench.events
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cfront import CPUS, Btf, CompileError, Diagnostic, ObjectError, TypeSource, checked, compile_unit, syntax_tree
 from cfront.preprocess import parse_flags, preprocess, text_from_tokens
@@ -20,6 +21,15 @@ __all__ = ["main"]
 
 _KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 _STAGES = ("preprocess", "parse", "check", "ir", "emit")
+
+
+class _InOrder(argparse.Action):
+    """Collects flags with their letters in the order of the command line: -D and -U undo one another."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: str | Sequence[Any] | None, option: str | None = None
+    ) -> None:
+        namespace.flags = [*namespace.flags, f"{option}{values}"]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="the kernel's types: BTF (default: the running kernel's, if it has any)")
     for flag, word, what in (("-D", "NAME[=VALUE]", "define a macro"), ("-U", "NAME", "undefine a macro"),
                              ("-I", "FOLDER", "search includes here")):
-        parser.add_argument(flag, action="append", default=[], metavar=word, help=what)
-    parser.add_argument("-W", action="append", default=[], metavar="WARNING", help="accepted, as by clang, and without effect")
+        parser.add_argument(flag, action=_InOrder, default=[], dest="flags", metavar=word, help=what)
+    parser.add_argument("-W", action=_InOrder, default=[], dest="flags", metavar="WARNING", help="accepted, as by clang, and without effect")
     parser.add_argument("-w", dest="quiet", action="store_true", help="no warnings")
     return parser
 
@@ -48,8 +58,7 @@ def _types(word: str) -> TypeSource | None:
 
 
 def _flags(options: argparse.Namespace) -> list[str]:
-    found = [f"-{kind}{value}" for kind in ("D", "U", "I", "W") for value in getattr(options, kind)]
-    return [*found, "-w"] if options.quiet else found
+    return [*options.flags, "-w"] if options.quiet else options.flags
 
 
 def _summary(unit: Unit) -> str:

@@ -17,8 +17,9 @@ from pycparserext.ext_c_parser import FuncDeclExt, PreprocessorLine, RangeExpres
 from cfront.btf import TypeSource
 from cfront.check_type import Attributes, ExternFunction, Typedef, _declarator_attributes
 from cfront.ctype import VOID, Array, CType, Enum, Function, Integer, Param, Record, is_scalar
-from cfront.dialect import DialectChecker, section_from_name
+from cfront.dialect import section_from_name
 from cfront.fold import wrap
+from cfront.packet import PacketChecker
 from cfront.preprocess import Token
 from cfront.source import Span
 from cfront.tree import (
@@ -63,7 +64,7 @@ class _Switch:
         self.has_default = False
 
 
-class Checker(DialectChecker):
+class Checker(PacketChecker):
     """The whole checker."""
 
     def __init__(

@@ -139,6 +139,7 @@ class Attributes:
     align: int = 0
     section: str = ""
     is_noinline: bool = False
+    is_packet: bool = False
     table: tuple[c_ast.Node, ...] | None = None
 
 
@@ -286,6 +287,8 @@ class TypeChecker(Context):
                 self.error(f"'{into.section}' cannot be a section's name", args[0], 'write e.g. "kprobe/do_sys_open" or "xdp"')
         elif name == "noinline":
             into.is_noinline = True
+        elif name == "deprecated" and args and getattr(args[0], "value", "") == '"packet"':
+            into.is_packet = True
         elif name == "bpf_table":
             into.table = tuple(args)
         elif name and name not in _IGNORED_ATTRIBUTES:
@@ -394,6 +397,7 @@ class TypeChecker(Context):
         finally:
             self.open_records.pop()
         record.complete(*lay_out(tag, members, packed, align))
+        record.is_packet = own.is_packet or bool(attributes and attributes.is_packet)
         if record.size > _MAX_OBJECT_BYTES:
             self.error(f"{record} is too large: {record.size} bytes", node)
         return record

@@ -204,7 +204,7 @@ class Member(NamedTuple):
 class Record(CType):
     """A struct or union. tag: "struct" or "union"; name: "" if it has none."""
 
-    __slots__ = ("_align", "_by_name", "_fields", "_loader", "_size", "name", "tag")
+    __slots__ = ("_align", "_by_name", "_fields", "_loader", "_size", "is_packet", "name", "tag")
 
     def __init__(
         self,
@@ -217,6 +217,7 @@ class Record(CType):
     ) -> None:
         self.tag = tag
         self.name = name
+        self.is_packet = False  # one of BCC's packet headers: a pointer to it is an offset into the packet
         self._fields: tuple[Field, ...] | None = None if fields is None else tuple(fields)
         self._size = size
         self._align = align

@@ -1120,6 +1120,20 @@ class _FunctionLowerer:
         self.write('call void asm sideeffect "", "~{memory}"()' if self.module.target == "bpf" else "fence seq_cst")
         return ""
 
+    def packet_load(self, expr: Intrinsic, word: str) -> str:
+        name = self.module.intrinsic(f"llvm.bpf.load.{word}", "i64", "ptr", "i64")
+        packet = self.rvalue(expr.args[0])
+        return self.value(f"call i64 {name}(ptr {packet}, i64 {self.rvalue(expr.args[1])})")
+
+    def intrinsic_load_byte(self, expr: Intrinsic) -> str:
+        return self.packet_load(expr, "byte")
+
+    def intrinsic_load_half(self, expr: Intrinsic) -> str:
+        return self.packet_load(expr, "half")
+
+    def intrinsic_load_word(self, expr: Intrinsic) -> str:
+        return self.packet_load(expr, "word")
+
     def intrinsic_unreachable(self, expr: Intrinsic) -> str:
         self.end("unreachable")
         return ""

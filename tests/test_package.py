@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("package")  # one process builds and installs
-
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ("bccpy", "execsnoop", "exitsnoop", "syscount", "tcpstates")
 _PIP = ("--disable-pip-version-check", "--quiet", "--no-input")
@@ -41,6 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_file_is_in_the_wheel(wheel: Path) -> None:
+    assert wheel.name == "bcc_py-0.1.0-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {path.relative_to(ROOT).as_posix() for folder in ("bcc_py", "cfront") for path in (ROOT / folder).rglob("*")
                if path.is_file() and "__pycache__" not in path.parts}
@@ -51,10 +50,6 @@ def test_every_file_is_in_the_wheel(wheel: Path) -> None:
     rest = {name for name in names - sources if ".dist-info/" not in name}
     assert rest == set()
     assert any(name.endswith("LICENSE") for name in names)
-
-
-def test_the_wheel_is_for_every_machine(wheel: Path) -> None:
-    assert wheel.name == "bcc_py-0.1.0-py3-none-any.whl"
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +70,15 @@ def clean(tmp_path: Path) -> dict[str, object]:
     return {"cwd": tmp_path, "env": {**variables, "XDG_CACHE_HOME": str(tmp_path / "cache")}}
 
 
-def test_the_commands_are_installed(environment: Path) -> None:
+def test_an_installation_works_by_itself(environment: Path, clean: dict[str, object]) -> None:
+    """One test, so that one process builds and installs."""
     assert all((environment / name).exists() for name in SCRIPTS)
+    _check_execsnoop(environment, clean)
+    _check_group(environment, clean)
+    _check_version(environment, clean)
 
 
-def test_a_tool_runs_elsewhere(environment: Path, clean: dict[str, object]) -> None:
+def _check_execsnoop(environment: Path, clean: dict[str, object]) -> None:
     output = _run(environment / "execsnoop", "-d", "5", **clean)
     first, header, *rows = output.splitlines()
     assert first == "execsnoop: a simulated system (sim), not this machine; for that use --kernel linux"
@@ -88,15 +87,14 @@ def test_a_tool_runs_elsewhere(environment: Path, clean: dict[str, object]) -> N
     assert _run(environment / "execsnoop", "-d", "5", **clean) == output  # now from the cache
 
 
-def test_the_first_command_of_the_group(environment: Path, clean: dict[str, object]) -> None:
+def _check_group(environment: Path, clean: dict[str, object]) -> None:
     assert [row.split()[0] for row in _run(environment / "bccpy", "list", **clean).splitlines()] == list(SCRIPTS[1:])
-    assert _run(environment / "bccpy", "--version", **clean).split()[-1] == "0.1.0"
     recording = ROOT / "tests" / "data" / "build.perf.data"
     assert len(_run(environment / "bccpy", "execsnoop", "--kernel", f"replay:{recording}", **clean).splitlines()) == 36
 
 
-def test_the_version_is_written_once(environment: Path, clean: dict[str, object]) -> None:
+def _check_version(environment: Path, clean: dict[str, object]) -> None:
     script = "import bcc_py, importlib.metadata as m; print(bcc_py.__version__, m.version('bcc_py'), bcc_py.__file__)"
     ours, declared, place = _run(environment / "python", "-c", script, **clean).split()
-    assert ours == declared
+    assert ours == declared == _run(environment / "bccpy", "--version", **clean).split()[-1]
     assert str(environment.parent) in place

@@ -42,6 +42,7 @@ from bcc_py.verifier.domain import (
     with_id,
 )
 from bcc_py.verifier.flow import ALL_SLOTS, LOAD_ACQUIRE, STORE_RELEASE
+from bcc_py.verifier.precision import Checkpoint, inherit, need, remember
 from bcc_py.verifier.rules import (
     BPF_F_RDONLY_PROG,
     BPF_F_WRONLY_PROG,
@@ -110,19 +111,6 @@ class Finding:
     reached: set[int] = field(default_factory=set)
 
 
-class _Checkpoint:
-    """A state seen at a slot. unfinished: ways on from it that are not finished yet."""
-
-    __slots__ = ("hits", "misses", "parent", "state", "unfinished")
-
-    def __init__(self, state: State, parent: _Checkpoint | None) -> None:
-        self.state = state
-        self.parent = parent
-        self.unfinished = 1
-        self.hits = 0
-        self.misses = 0
-
-
 @dataclass(slots=True)
 class _CallMeta:
     """What a helper call's arguments told. map: the map given; size_max: the greatest size argument;
@@ -158,11 +146,11 @@ class Explorer:
         self.finding = Finding(stack_bytes=[0] * len(shape.starts))
         self.slot = 0
         self._ids = 0
-        self._points: dict[int, list[_Checkpoint]] = {}
-        self._alike: dict[tuple[int | None, ...], list[_Checkpoint]] = {}
+        self._points: dict[int, list[Checkpoint]] = {}
+        self._alike: dict[tuple[int | None, ...], list[Checkpoint]] = {}
         self._remembered = 0
-        self._parent: _Checkpoint | None = None
-        self._pending: list[tuple[State, int, int, _Checkpoint | None, int]] = []
+        self._parent: Checkpoint | None = None
+        self._pending: list[tuple[State, int, int, Checkpoint | None, int]] = []
         self._jumps = 0
         self._last_jumps = 0
         self._last_insns = 0
@@ -172,9 +160,11 @@ class Explorer:
         regs: list[Value | None] = [None] * 11
         regs[1] = Pointer("ctx")
         regs[10] = Pointer("fp")
-        self.state = State([Frame(regs, {}, -1, 0)])
+        self.state = State([Frame(regs, {}, -1, 0, [0] * 11, {})])
         self.frame = self.state.frames[0]
         self.regs = regs
+        self.sources = self.frame.sources
+        self._loaded_from = 0
 
     # ---- the walk
 
@@ -224,6 +214,7 @@ class Explorer:
     def _enter_frame(self) -> None:
         self.frame = self.state.frames[-1]
         self.regs = self.frame.regs
+        self.sources = self.frame.sources
 
     def _push(self, state: State, slot: int) -> None:
         if len(self._pending) >= _MAX_PENDING:
@@ -250,16 +241,14 @@ class Explorer:
             if one.unfinished:
                 if subsumes(one.state, state, live, weighed, self._after_call, is_exact=True):
                     raise Refusal(f"infinite loop detected at insn {slot}")
-            elif subsumes(one.state, state, live, weighed, self._after_call):
-                one.hits += 1
-                return True
+            elif subsumes(one.state, state, live, weighed, self._after_call, one.needed):
+                return self._is_covered(one)
         insns = self.finding.insns_processed
         is_worth_it = not seen or (self._jumps - self._last_jumps >= 2 and insns - self._last_insns >= 8)
         dropped = None
         for one in seen:
-            if not one.unfinished and subsumes(one.state, state, live, weighed, self._after_call):
-                one.hits += 1
-                return True
+            if not one.unfinished and subsumes(one.state, state, live, weighed, self._after_call, one.needed):
+                return self._is_covered(one)
             if is_worth_it:
                 one.misses += 1
                 if one.misses > one.hits * 3 + 3:
@@ -268,7 +257,7 @@ class Explorer:
             seen.remove(dropped)
         if is_worth_it:
             self._last_jumps, self._last_insns = self._jumps, insns
-            self._parent = _Checkpoint(state.copy(), self._parent)
+            self._parent = remember(state, self._parent)
             seen.insert(0, self._parent)
             like.insert(0, self._parent)
             del like[_MAX_ALIKE:]
@@ -278,6 +267,12 @@ class Explorer:
                 self._remembered = 0
             self.finding.peak_states = max(self.finding.peak_states, len(like))
         return False
+
+    def _is_covered(self, finished: Checkpoint) -> bool:
+        """The current state ends here, since finished stands for it."""
+        finished.hits += 1
+        inherit(self._parent, self.state, finished)
+        return True
 
     def _known_numbers(self, bits: int) -> tuple[int | None, ...]:
         """The numbers in these registers, None where it is no known number."""
@@ -302,6 +297,12 @@ class Explorer:
         if number == 10:
             raise Refusal("frame pointer is read only")
 
+    def _need(self, regno: int) -> None:
+        """The number in this register decides something."""
+        places = self.sources[regno]
+        if places:
+            need(self._parent, places)
+
     # ---- arithmetic
 
     def _alu(self, insn: Insn) -> int:
@@ -316,17 +317,22 @@ class Explorer:
                 self.regs[dst] = alu(_SUB, ZERO, value, is_wide)
             else:
                 self.regs[dst] = UNKNOWN
+                self.sources[dst] = 0
         else:
             right = self._read(insn.src) if code & 8 else const(insn.imm)
             left = self._read(dst)
             self._check_writable(dst)
             if isinstance(left, Scalar) and isinstance(right, Scalar):
                 if self.weighed[self.slot + 1] >> dst & 1:
-                    self.regs[dst] = alu(op, left, right, is_wide)
+                    result = alu(op, left, right, is_wide)
                 else:
-                    self.regs[dst] = UNKNOWN if is_wide else UNKNOWN32
+                    result = UNKNOWN if is_wide else UNKNOWN32
+                self.regs[dst] = result
+                # a number that may be any was computed from nothing
+                self.sources[dst] = 0 if result is UNKNOWN else self.sources[dst] | (self.sources[insn.src] if code & 8 else 0)
             else:
                 self.regs[dst] = self._pointer_alu(op, insn, left, right, is_wide)
+                self.sources[dst] = 0
         return self.slot + 1
 
     def _move(self, insn: Insn, is_wide: bool) -> None:
@@ -334,9 +340,11 @@ class Explorer:
         if not insn.code & 8:
             self._check_writable(dst)
             self.regs[dst] = const(insn.imm if is_wide else insn.imm & _M32)
+            self.sources[dst] = 0
             return
         value = self._read(src)
         self._check_writable(dst)
+        self.sources[dst] = self.sources[src]
         if isinstance(value, Pointer):
             self.regs[dst] = (UNKNOWN if cast else value) if is_wide else UNKNOWN32
             return
@@ -377,6 +385,10 @@ class Explorer:
             raise Refusal(f"R{dst} bitwise operator {_ALU_TEXT[op]} on pointer prohibited")
         if op not in (_ADD, _SUB):
             raise Refusal(f"R{dst} pointer arithmetic with {_ALU_TEXT[op]} operator prohibited")
+        if number is right and insn.code & 8:
+            self._need(src)
+        elif number is left:
+            self._need(dst)
         return self._moved(op, pointer, number, regno)
 
     def _moved(self, op: int, pointer: Pointer, number: Scalar, regno: int) -> Pointer:
@@ -404,6 +416,7 @@ class Explorer:
 
     def _load_immediate(self, insn: Insn) -> int:
         upper = self.insns[self.slot + 1].imm
+        self.sources[insn.dst] = 0
         if insn.src == 0:
             self.regs[insn.dst] = const((upper & _M32) << 32 | insn.imm & _M32)
             return self.slot + 2
@@ -429,6 +442,7 @@ class Explorer:
         if insn.code & 0xE0 == 0x80:
             value = cast_signed(value, size) if isinstance(value, Scalar) else UNKNOWN
         self.regs[insn.dst] = value
+        self.sources[insn.dst] = self._loaded_from
         return self.slot + 1
 
     def _store(self, insn: Insn) -> int:
@@ -439,7 +453,7 @@ class Explorer:
         elif insn.code & 0xE0 == 0x60:
             value = self._read(insn.src)
             self._read(insn.dst)
-            self._access(insn.dst, insn.off, size, value)
+            self._access(insn.dst, insn.off, size, value, self.sources[insn.src])
         else:
             self._atomic(insn, size)
         return self.slot + 1
@@ -450,12 +464,13 @@ class Explorer:
             self._check_writable(insn.dst)
             self._check_atomic_target(insn.src, insn.off, size)
             self.regs[insn.dst] = self._access(insn.src, insn.off, size, None)
+            self.sources[insn.dst] = self._loaded_from
             return
         value = self._read(insn.src)
         self._read(insn.dst)
         if insn.imm == STORE_RELEASE:
             self._check_atomic_target(insn.dst, insn.off, size)
-            self._access(insn.dst, insn.off, size, value)
+            self._access(insn.dst, insn.off, size, value, self.sources[insn.src])
             return
         if insn.imm == 0xF1:
             compared = self._read(0)
@@ -474,6 +489,7 @@ class Explorer:
         if fetched >= 0:
             # never the number that lay there: flow.py does not weigh memory for atomics
             self.regs[fetched] = _LOADED[size]
+            self.sources[fetched] = 0
 
     def _check_atomic_target(self, regno: int, off: int, size: int) -> None:
         base = self.regs[regno]
@@ -490,15 +506,17 @@ class Explorer:
             text = f"{var.value:#x}" if not var.mask else f"({var.value:#x}; {var.mask:#x})"
             raise Refusal(f"misaligned {what}access off {text if var.mask or var.value else 0}+{base.off}+{off} size {size}")
 
-    def _access(self, regno: int, off: int, size: int, store: Value | None) -> Value:
-        """Loads size bytes (store is None), or stores a value. Gives what was loaded."""
+    def _access(self, regno: int, off: int, size: int, store: Value | None, sources: int = 0) -> Value:
+        """Loads size bytes (store is None), or stores a value that was computed from sources. Gives what was
+        loaded, and leaves in _loaded_from what that was computed from."""
         base = self.regs[regno]
+        self._loaded_from = 0
         if not isinstance(base, Pointer):
             raise Refusal(f"R{regno} invalid mem access 'scalar'")
         kind = base.kind
         self._note_kind(kind)
         if kind == "fp":
-            return self._access_stack(regno, base, off, size, store)
+            return self._access_stack(regno, base, off, size, store, sources)
         if kind == "map_value":
             return self._access_map_value(regno, base, off, size, store)
         if kind == "ringbuf_mem":
@@ -586,7 +604,9 @@ class Explorer:
 
     # ---- the stack
 
-    def _access_stack(self, regno: int, base: Pointer, off: int, size: int, store: Value | None) -> Value:
+    def _access_stack(
+        self, regno: int, base: Pointer, off: int, size: int, store: Value | None, sources: int
+    ) -> Value:
         self._check_aligned(base, off, size, "stack ")
         low, high = self._stack_range(regno, base, off, size, " read from" if store is None else " write to")
         frame = self.state.frames[base.frame]
@@ -595,6 +615,7 @@ class Explorer:
             if low != high:
                 self._check_initialised(regno, base, frame, low, high - low + size, is_indirect=False)
                 return _LOADED[size]
+            self._loaded_from = frame.sources_of_slot(base.frame, (-low - 1) // 8)
             return self._fill(frame, low, size)
         if isinstance(store, Pointer) and store.kind == "fp" and base.frame != len(self.state.frames) - 1:
             raise Refusal("cannot spill pointers to stack into stack frame of the caller")
@@ -602,6 +623,8 @@ class Explorer:
             for at in range(low, high + size):
                 self._smear(frame, at)
         else:
+            number = (-low - 1) // 8
+            frame.written[number] = sources if size == 8 else sources | frame.sources_of_slot(base.frame, number)
             self._spill(frame, low, size, store)
         return ZERO
 
@@ -729,6 +752,8 @@ class Explorer:
         if isinstance(left, Scalar) and isinstance(right, Scalar):
             return self._branch_numbers(op, left, right, is_wide, target, fall)
         if is_wide and isinstance(left, Pointer) and isinstance(right, Scalar) and right is ZERO and op in (_EQ, _NE):
+            if insn.code & 8:
+                self._need(insn.src)
             if left.is_maybe_null:
                 return self._branch_null(left, target, fall, null_at=target if op == _EQ else fall)
             if left.kind in _NEVER_NULL:
@@ -740,34 +765,41 @@ class Explorer:
         return fall
 
     def _branch_numbers(self, op: int, left: Scalar, right: Scalar, is_wide: bool, target: int, fall: int) -> int:
+        insn = self.insns[self.slot]
+        by_reg = bool(insn.code & 8)
+        sources = self.sources[insn.dst] | (self.sources[insn.src] if by_reg else 0)
         outcome = branch_outcome(op, left, right, is_wide)
         if outcome is not None:
+            if sources:
+                need(self._parent, sources)
             return target if outcome else fall
         taken = refine(op, left, right, is_wide, True)
         fallen = refine(op, left, right, is_wide, False)
         if taken is None or fallen is None:
             # the ranges together decide what they did not decide one by one; neither way: no execution gets here
+            need(self._parent, sources)
             return target if taken is not None else fall if fallen is not None else _PATH_ENDS
         other = self.state.copy()
-        insn = self.insns[self.slot]
-        by_reg = bool(insn.code & 8)
-        self._learn(other, insn, by_reg, left, right, taken)
-        self._learn(self.state, insn, by_reg, left, right, fallen)
+        self._learn(other, insn, by_reg, left, right, taken, sources)
+        self._learn(self.state, insn, by_reg, left, right, fallen, sources)
         self._push(other, target)
         return fall
 
     def _learn(
-        self, state: State, insn: Insn, by_reg: bool, left: Scalar, right: Scalar, after: tuple[Scalar, Scalar]
+        self, state: State, insn: Insn, by_reg: bool, left: Scalar, right: Scalar, after: tuple[Scalar, Scalar],
+        sources: int,
     ) -> None:
-        regs = state.frames[-1].regs
+        frame = state.frames[-1]
         if after[0] is not left:
-            regs[insn.dst] = after[0]
+            frame.regs[insn.dst] = after[0]
+            frame.sources[insn.dst] = sources
             if left.id:
-                _spread(state, left.id, after[0])
+                state.spread(left.id, after[0], sources)
         if by_reg and after[1] is not right:
-            regs[insn.src] = after[1]
+            frame.regs[insn.src] = after[1]
+            frame.sources[insn.src] = sources
             if right.id:
-                _spread(state, right.id, after[1])
+                state.spread(right.id, after[1], sources)
 
     def _branch_null(self, pointer: Pointer, target: int, fall: int, null_at: int) -> int:
         other = self.state.copy()
@@ -815,7 +847,7 @@ class Explorer:
         target = self.slot + 1 + insn.imm
         regs: list[Value | None] = [None, *self.regs[1:6], None, None, None, None, Pointer("fp", frame=len(frames))]
         self.regs[:6] = [None] * 6
-        frames.append(Frame(regs, {}, self.slot, self.shape.function_of[target]))
+        frames.append(Frame(regs, {}, self.slot, self.shape.function_of[target], [0, *self.sources[1:6], 0, 0, 0, 0, 0], {}))
         self._enter_frame()
         return target
 
@@ -825,9 +857,11 @@ class Explorer:
         if len(frames) > 1:
             if isinstance(result, Pointer) and result.kind == "fp":
                 raise Refusal("cannot return stack pointer to the caller")
+            sources = self.sources[0]
             slot = frames.pop().call_slot + 1
             self._enter_frame()
             self.regs[0] = result
+            self.sources[0] = sources
             return slot
         if self.state.refs:
             ref, slot = self.state.refs[0]
@@ -862,6 +896,7 @@ class Explorer:
             self.state.replace(lambda value: UNKNOWN if isinstance(value, Pointer) and value.kind.startswith("pkt") else value)
         self.regs[:6] = [None] * 6
         self.regs[0] = self._result(helper, meta)
+        self.sources[0] = 0
         return self.slot + 1
 
     def _release(self, ref: int) -> None:
@@ -900,6 +935,8 @@ class Explorer:
         if arg in (Arg.SIZE, Arg.SIZE_OR_ZERO):
             self._size_argument(helper, regno, arg, helper.args[index - 1], meta)
             return
+        if isinstance(value, Scalar):
+            self._need(regno)
         if arg in (Arg.MEM_OR_NULL, Arg.MAP_VALUE_OR_NULL) and value is ZERO:
             return
         if not _fits(arg, value):
@@ -947,6 +984,7 @@ class Explorer:
 
     def _size_argument(self, helper: Helper, regno: int, arg: Arg, memory: Arg, meta: _CallMeta) -> None:
         size, base = self.regs[regno], self.regs[regno - 1]
+        self._need(regno)
         if not isinstance(size, Scalar):
             raise Refusal(f"R{regno} type={size.kind if size else ''} expected=scalar")
         is_zero_ok = arg is Arg.SIZE_OR_ZERO
@@ -1054,11 +1092,6 @@ def _with_offset(pointer: Pointer, off: int, var: Scalar | None, id: int, range:
     if var is not None and not var.mask:
         off, var = off + var.smin, None
     return Pointer(pointer.kind, off, var, pointer.map, pointer.fd, pointer.size, pointer.frame, id, pointer.ref, range)
-
-
-def _spread(state: State, id: int, known: Scalar) -> None:
-    """Every copy of the number that has this id is now known."""
-    state.replace(lambda value: known if isinstance(value, Scalar) and value.id == id else value)
 
 
 def _fits(arg: Arg, value: Value) -> bool:

@@ -18,26 +18,43 @@ from collections.abc import Callable, Iterator
 from bcc_py.verifier.domain import ZERO, Pointer, Scalar, Value, covers
 from bcc_py.verifier.flow import SLOT_BIT
 
-__all__ = ["Frame", "Slot", "State", "subsumes"]
+__all__ = ["PLACES", "Frame", "Slot", "State", "subsumes"]
 
 Slot = tuple[str, Value | None]
 SPILLED = "rrrrrrrr"
+# registers and stack slots of one frame, as bits (flow.py)
+PLACES = SLOT_BIT + 64
 
 
 class Frame:
     """One function's activation. regs: r0-r10; stack: slot number (0 is the one below r10) -> Slot;
-    call_slot: where the caller's call is, -1 in the main function; function: index in Shape.starts."""
+    call_slot: where the caller's call is, -1 in the main function; function: index in Shape.starts.
 
-    __slots__ = ("call_slot", "function", "regs", "stack")
+    sources: for each register, and written: for each stack slot written since the path's latest checkpoint,
+    the places there that its number was computed from (precision.py); a slot not in it is as it was."""
 
-    def __init__(self, regs: list[Value | None], stack: dict[int, Slot], call_slot: int, function: int) -> None:
+    __slots__ = ("call_slot", "function", "regs", "sources", "stack", "written")
+
+    def __init__(
+        self, regs: list[Value | None], stack: dict[int, Slot], call_slot: int, function: int,
+        sources: list[int], written: dict[int, int],
+    ) -> None:
         self.regs = regs
         self.stack = stack
         self.call_slot = call_slot
         self.function = function
+        self.sources = sources
+        self.written = written
 
     def copy(self) -> Frame:
-        return Frame(self.regs.copy(), self.stack.copy(), self.call_slot, self.function)
+        return Frame(
+            self.regs.copy(), self.stack.copy(), self.call_slot, self.function, self.sources.copy(), self.written.copy()
+        )
+
+    def sources_of_slot(self, depth: int, number: int) -> int:
+        """What the number in this stack slot was computed from; depth: the index of this frame."""
+        found = self.written.get(number)
+        return 1 << PLACES * depth + SLOT_BIT + number if found is None else found
 
 
 class State:
@@ -69,6 +86,19 @@ class State:
                     elif new is not value:
                         frame.stack[number] = (types, new)
 
+    def spread(self, id: int, known: Scalar, sources: int) -> None:
+        """Every copy of the number that has this id is known, which the numbers at these places taught."""
+        for depth, frame in enumerate(self.frames):
+            regs = frame.regs
+            for index, value in enumerate(regs):
+                if value is not None and value.id == id and isinstance(value, Scalar):
+                    regs[index] = known
+                    frame.sources[index] |= sources
+            for number, (types, value) in frame.stack.items():
+                if value is not None and value.id == id and isinstance(value, Scalar):
+                    frame.stack[number] = (types, known)
+                    frame.written[number] = frame.sources_of_slot(depth, number) | sources
+
     def values(self) -> Iterator[Value]:
         for frame in self.frames:
             yield from (value for value in frame.regs if value is not None)
@@ -97,12 +127,14 @@ class _Ids:
 
 
 def subsumes(
-    old: State, new: State, live: int, weighed: int, after_call: Callable[[int], tuple[int, int]], is_exact: bool = False
+    old: State, new: State, live: int, weighed: int, after_call: Callable[[int], tuple[int, int]], needed: int = 0,
+    is_exact: bool = False,
 ) -> bool:
     """True when old stands for every concrete state that new stands for; with is_exact, for the very same ones.
 
-    live, weighed: what counts in the innermost frame (flow.py); after_call(call slot): the same for a caller.
-    Numbers that are not weighed are all alike, unless is_exact."""
+    live, weighed: what counts in the innermost frame (flow.py); after_call(call slot): the same for a caller;
+    needed: places whose numbers decided something on the ways on from old (precision.py). Numbers that are
+    not weighed or not needed are all alike, unless is_exact."""
     if len(old.frames) != len(new.frames) or len(old.refs) != len(new.refs):
         return False
     ids = _Ids()
@@ -111,8 +143,7 @@ def subsumes(
         if a.call_slot != b.call_slot or a.function != b.function:
             return False
         bits, numbers = (live, weighed) if depth == last else after_call(new.frames[depth + 1].call_slot)
-        if is_exact:
-            numbers = -1
+        numbers = -1 if is_exact else numbers & needed >> PLACES * depth
         for number in range(10):
             if bits >> number & 1:
                 left, right = a.regs[number], b.regs[number]

@@ -63,7 +63,8 @@ def _members(record: Record, base: int = 0) -> list[tuple[str, int, int]]:
             assert isinstance(one.type, Record)
             found += _members(one.type, first)
         else:
-            found.append((one.name, first, one.type.size * 8 if one.bit_size is None else one.bit_size))
+            bits = one.type.size * 8 if one.bit_size is None else one.bit_size
+            found.append((one.name, first if bits else -1, bits))
     return found
 
 
@@ -120,5 +121,5 @@ def test_alignments_equal_gcc(tmp_path: Path) -> None:
     (numbers,) = [one for one in unit.globals if one.name == "numbers"]
     assert numbers.init is not None
     found = [int.from_bytes(numbers.init[at : at + 8], "little") for at in range(0, len(numbers.init), 8)]
-    for at, name in enumerate(names):
+    for at in range(len(names)):
         assert found[2 * at : 2 * at + 2] == [int(one) for one in expected[2 * at : 2 * at + 2]], text.splitlines()[at + 1]

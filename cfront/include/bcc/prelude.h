@@ -150,6 +150,9 @@
 #define BPF_CGROUP_STORAGE(name, l) BPF_TABLE("cgroup_storage", struct bpf_cgroup_storage_key, l, name, 0)
 #define BPF_PERCPU_CGROUP_STORAGE(name, l) BPF_TABLE("percpu_cgroup_storage", struct bpf_cgroup_storage_key, l, name, 0)
 
+#define BPF_PACKET_HEADER __attribute__((packed)) __attribute__((deprecated("packet")))
+#define cursor_advance(cursor, length) ({ void *__cursor_at = (cursor); (cursor) += (length); __cursor_at; })
+
 #define BPF_LICENSE(words) char _license[] __attribute__((section("license"))) = #words
 #define BCC_SEC(name) __attribute__((section(name), used))
 #define SEC(name) __attribute__((section(name), used))

@@ -1,0 +1,104 @@
+"""python -m cfront: stages, outputs, flags, exit status, where diagnostics go."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bcc_py.sim.native import kernel_btf
+from cfront.__main__ import main
+
+TEXT = """#define KEY 1
+BPF_HASH(counts, u32);
+static int next(int x) { return x + KEY; }
+int kprobe__do_sys_open(struct pt_regs *ctx, int a) { u32 key = next(a); counts.increment(key); return VALUE; }
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "kernel.btf").write_bytes(kernel_btf())
+    (tmp_path / "x.c").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "x.c"
+
+
+COMMON = ["x.c", "--types", "kernel.btf", "-DVALUE=0"]
+
+
+@pytest.mark.parametrize("flags, pieces", [
+    (["--stop-after", "preprocess"], ["struct counts_table_t { u32 key; u64 leaf; } counts", "return x +", "return 0"]),
+    (["--stop-after", "parse"], ["FuncDef", "Decl: name=next", "FuncCall"]),
+    (["--stop-after", "check"], ["x.c:2:10: table counts: HASH, key unsigned int, leaf unsigned long long, 10240 entries",
+                                 'x.c:4:5: program "kprobe/do_sys_open" int kprobe__do_sys_open(', "x.c:3:12: function int next(int x)"]),
+    (["--stop-after", "ir"], ['section ".maps"', "define dso_local i32 @kprobe__do_sys_open(ptr"]),
+    (["--emit", "ir"], ["target triple = \"bpfel\"", "@kprobe__do_sys_open"]),
+    (["--emit", "asm"], ["call 1", "exit"]),
+])
+def test_stages_are_printed(source: Path, capfd: pytest.CaptureFixture[str], flags: list[str], pieces: list[str]) -> None:
+    assert main([*COMMON, *flags]) == 0
+    printed, said = capfd.readouterr()
+    assert said == ""
+    for one in pieces:
+        assert one in printed, printed
+
+
+def test_the_object_goes_beside_by_default_or_where_it_is_told(source: Path) -> None:
+    assert main(COMMON) == 0
+    content = Path("x.o").read_bytes()
+    assert content[:4] == b"\x7fELF"
+    assert main([*COMMON, "-o", "other.bin", "--cpu", "v3"]) == 0
+    assert Path("other.bin").read_bytes() == content
+    assert main([*COMMON, "--cpu", "v1", "-o", "v1.o"]) == 0
+    assert Path("v1.o").read_bytes() != content
+
+
+def test_errors_go_to_standard_error_with_status_1(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["x.c", "--types", "kernel.btf"]) == 1
+    printed, said = capfd.readouterr()
+    assert printed == "" and said.startswith("x.c:4:104: error: use of undeclared name 'VALUE'\n")
+    assert not Path("x.o").exists()
+
+
+@pytest.mark.parametrize("arguments, piece", [
+    (["nowhere.c"], "nowhere.c"), (["x.c", "--types", "nowhere.btf"], "nowhere.btf"), (["x.c", "--types", "x.c"], "reading BTF"),
+    (["x.c", "--types", "none", "-DVALUE=0"], "'struct pt_regs', which is not defined"),
+])
+def test_files_that_cannot_be_read(source: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], piece: str) -> None:
+    assert main(arguments) == 1
+    assert piece in capfd.readouterr().err
+
+
+def test_warnings_are_printed_unless_silenced(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source.write_text("#warning mind\nint p(void *ctx) { return 0; }\n")
+    assert main([*COMMON, "-Wall"]) == 0
+    assert "x.c:1:2: warning: #warning mind" in capfd.readouterr().err
+    assert main([*COMMON, "-w"]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_flags_reach_the_preprocessor(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("inc").mkdir()
+    Path("inc/mine.h").write_text("#define MINE 77\n")
+    source.write_text("#include <mine.h>\nint p(void *ctx) { return MINE + A + KNOWN; }\n")
+    assert main(["x.c", "--types", "none", "-I", "inc", "-D", "A=5", "-UKNOWN", "-DKNOWN=6", "--stop-after", "preprocess"]) == 0
+    assert "77 + 5 + 6" in " ".join(capfd.readouterr().out.split())
+
+
+def test_standard_input_and_the_host(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cfront", "-", "--target", "host", "-o", str(tmp_path / "h.o")]
+    run = subprocess.run(command, input=b"int twice(int x) { return 2 * x; }\n", capture_output=True, check=False, timeout=60)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert (tmp_path / "h.o").read_bytes()[:4] == b"\x7fELF"
+    bad = subprocess.run([sys.executable, "-m", "cfront", "-", "--types", "none"], input=b"int p(\xff\n", capture_output=True, check=False, timeout=60)
+    assert bad.returncode == 1 and b"<stdin>:1:7: error: stray" in bad.stderr
+
+
+def test_a_wrong_command_line_is_status_2(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["x.c", "--cpu", "v9"])
+    assert caught.value.code == 2
+    assert "v9" in capfd.readouterr().err
