@@ -16,6 +16,8 @@ from cfront.uapi import MapType
 
 __all__ = ["Debug"]
 
+_MAX_COLUMN = 1023  # what the ten bits of a line_info record hold
+
 
 def quoted(text: str) -> str:
     """text as LLVM spells strings in metadata."""
@@ -82,10 +84,11 @@ class Debug:
 
     def place(self, span: Span, scope: int) -> int:
         """The location of span inside a subprogram."""
-        key = (span.line, span.col, scope)
+        column = span.col if span.col <= _MAX_COLUMN else 0
+        key = (span.line, column, scope)
         found = self._places.get(key)
         if found is None:
-            found = self._places[key] = self.add(f"!DILocation(line: {span.line}, column: {span.col}, scope: !{scope})")
+            found = self._places[key] = self.add(f"!DILocation(line: {span.line}, column: {column}, scope: !{scope})")
         return found
 
     # -- types
@@ -104,8 +107,7 @@ class Debug:
                 "DW_ATE_unsigned_char" if type is UCHAR else "DW_ATE_signed" if type.is_signed else "DW_ATE_unsigned")
             return f"!DIBasicType(name: {quoted(type.name)}, size: {type.size * 8}, encoding: {encoding})"
         if isinstance(type, Pointer):
-            base = "null" if not _is_object(type.target) else f"!{self.type(type.target)}"
-            return f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: {base}, size: 64)"
+            return self._pointer_text(type.target, is_whole=False)
         if isinstance(type, Array):
             count = self.add(f"!DISubrange(count: {type.count or 0})")
             elements = self.add(f"!{{!{count}}}")
@@ -118,6 +120,26 @@ class Debug:
         assert isinstance(type, Function), type
         return "!DISubroutineType(types: !{null})"
 
+    def _pointer_text(self, target: CType, is_whole: bool) -> str:
+        """A pointer. What a table holds is described whole; what is behind a pointer in it only by name, or
+        one pointer to a kernel struct would bring along a thousand others."""
+        if not _is_object(target):
+            base = "null"
+        elif isinstance(target, Record) and target.name and not is_whole:
+            base = f"!{self._forward(target)}"
+        else:
+            base = f"!{self.type(target)}"
+        return f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: {base}, size: 64)"
+
+    def _forward(self, record: Record) -> int:
+        """The declaration of a record without its members."""
+        key = (record.tag, record.name)
+        found = self._types.get(key)
+        if found is None:
+            found = self._types[key] = self.add(f"!DICompositeType(tag: {_tag(record)}, name: {quoted(record.name)}, "
+                                                f"file: !{self._file}, flags: DIFlagFwdDecl)")
+        return found
+
     def _enum_text(self, type: Enum) -> str:
         rows = [self.add(f"!DIEnumerator(name: {quoted(name)}, value: {value}{'' if type.base.is_signed else ', isUnsigned: true'})")
                 for name, value in (type.values or {}).items()]
@@ -127,8 +149,7 @@ class Debug:
                 f"size: {type.size * 8}, elements: !{elements})")
 
     def _record_text(self, type: Record) -> str:
-        name = f"name: {quoted(type.name)}, " if type.name else ""
-        tag = f"DW_TAG_{'structure' if type.tag == 'struct' else 'union'}_type"
+        name, tag = f"name: {quoted(type.name)}, " if type.name else "", _tag(type)
         if type.fields is None:
             return f"!DICompositeType(tag: {tag}, {name}file: !{self._file}, flags: DIFlagFwdDecl)"
         rows = []
@@ -160,7 +181,7 @@ class Debug:
 
     def map(self, map: MapDef) -> tuple[int, int]:
         """(metadata, size in bytes) of a table's definition: one pointer for each of its properties."""
-        rows: list[tuple[str, CType]] = [("type", Pointer(Array(INT, int(map.type))))]
+        rows: list[tuple[str, Pointer]] = [("type", Pointer(Array(INT, int(map.type))))]
         if map.type is MapType.PERF_EVENT_ARRAY:
             rows += [("key_size", Pointer(Array(INT, 4))), ("value_size", Pointer(Array(INT, 4)))]
         if map.key is not None:
@@ -174,8 +195,8 @@ class Debug:
         if map.event is not None and map.event.is_complete:
             rows.append(("event", Pointer(map.event)))
         members = [
-            self.add(f"!DIDerivedType(tag: DW_TAG_member, name: {quoted(name)}, baseType: !{self.type(type)}, size: 64, "
-                     f"offset: {at * 64})")
+            self.add(f"!DIDerivedType(tag: DW_TAG_member, name: {quoted(name)}, size: 64, offset: {at * 64}, "
+                     f"baseType: !{self.add(self._pointer_text(type.target, is_whole=True))})")
             for at, (name, type) in enumerate(rows)
         ]
         elements = self.add("!{" + ", ".join(f"!{one}" for one in members) + "}")
@@ -199,6 +220,10 @@ _VOID_POINTER = Pointer(Function(INT, ()))
 
 def _is_object(type: CType) -> bool:
     return not isinstance(type, Function) and (type.is_complete or isinstance(type, Record))
+
+
+def _tag(record: Record) -> str:
+    return "DW_TAG_structure_type" if record.tag == "struct" else "DW_TAG_union_type"
 
 
 def _debuggable(type: CType) -> CType:

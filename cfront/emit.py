@@ -9,6 +9,7 @@ emitted in a forked child, whose last words become a CompileError at the place t
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import os
 import re
@@ -31,7 +32,7 @@ _MANY_INSNS = 16_000  # an estimate; branches reach 32,767
 _LARGE_FRAME = 16_000  # bytes; the offsets of the encoding reach 32,768
 _INSNS_OF_COPY = 128 * 2
 _DOUBTFUL = re.compile(
-    r"\bi(?:6[5-9]|[7-9]\d|\d{3,})\b|\b(?:half|bfloat|float|double|fp128|x86_fp80)\b|<\d+ x |\bmusttail\b|@llvm\.\w+\.fix\b"
+    r"\bi(?:6[5-9]|[7-9]\d|\d{3,})\b|(?<![@%.\w])(?:half|float|double|fp128)\b|<\d+ x |\bmusttail\b|@llvm\.\w+\.fix\b"
 )
 _ATOMIC = re.compile(r"\b(?:atomicrmw|cmpxchg)\b|\b(?:load|store) atomic\b")
 _ALLOCA = re.compile(r"= alloca (?:\[(\d+) x i8\]|\w+)")
@@ -118,6 +119,7 @@ def _emit_in_child(make: Callable[[], bytes], places: Places) -> bytes:
         if child == 0:
             status = 1
             try:
+                faulthandler.disable()  # its end is expected, and no crash of the user's process
                 os.close(reader)
                 os.dup2(words.fileno(), 2)
                 with open(writer, "wb") as pipe:
@@ -183,13 +185,15 @@ def _emit_bpf(ir: str, cpu: str, form: str, places: Places | None) -> bytes:
         text = str(module)
     if form == "ir":
         return text.encode()
-    if places is not None and _is_doubtful(text.partition("\n!")[0], cpu):
+    if places is not None and _is_doubtful(text, cpu):
         return _emit_in_child(lambda: _code(module, "bpf", cpu, form), places)
     return _code(module, "bpf", cpu, form)
 
 
 def _is_doubtful(text: str, cpu: str) -> bool:
-    """Whether LLVM might end the process on optimised IR (without its metadata)."""
+    """Whether LLVM might end the process on optimised IR."""
+    # between the head, whose data layout names i128, and the metadata, which quotes the user's text
+    text = text.partition("\ntarget triple")[2].partition("\n!")[0]
     if _DOUBTFUL.search(text) or (cpu in ("v1", "v2") and _ATOMIC.search(text)):
         return True
     if text.count("\n") + _INSNS_OF_COPY * text.count(" @llvm.mem") > _MANY_INSNS:

@@ -19,6 +19,7 @@ _SPECS = ("bcc_py.errors", "bcc_py.isa", "bcc_py.spec", "cfront.uapi")
 _KERNEL = (*_SPECS, "bcc_py.kernel", "bcc_py.tracepoint", "cfront.btf", "cfront.ctype")
 _DATA = ("cfront.ctype", "cfront.errors", "cfront.fold", "cfront.source", "cfront.tree", "cfront.uapi")
 _CHECKER = (*_DATA, "cfront.btf", "cfront.preprocess")  # of preprocess, its Token
+_FLOORS = ("check_type", "check_expr", "check_init", "builtin", "dialect", "packet", "check")  # each stands on those before
 ALLOWED: dict[str, tuple[str, ...]] = {
     "cfront": ("cfront",),
     "cfront.source": (),
@@ -30,12 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cfront.fold": ("cfront.ctype", "cfront.tree"),
     "cfront.preprocess": ("cfront.errors", "cfront.source"),
     "cfront.parse": ("cfront.errors", "cfront.source", "cfront.preprocess"),
-    "cfront.check_type": _CHECKER,
-    "cfront.check_expr": (*_CHECKER, "cfront.check_type"),
-    "cfront.check_init": (*_CHECKER, "cfront.check_type", "cfront.check_expr"),
-    "cfront.builtin": (*_CHECKER, "cfront.check_type", "cfront.check_expr", "cfront.check_init"),
-    "cfront.dialect": (*_CHECKER, "cfront.check_type", "cfront.check_expr", "cfront.check_init", "cfront.builtin"),
-    "cfront.check": (*_CHECKER, "cfront.check_type", "cfront.check_expr", "cfront.check_init", "cfront.builtin", "cfront.dialect"),
+    **{f"cfront.{name}": (*_CHECKER, *(f"cfront.{one}" for one in _FLOORS[:at])) for at, name in enumerate(_FLOORS)},
     "cfront.provenance": _DATA,
     "cfront.debug": _DATA,
     "cfront.lower": (*_DATA, "cfront.debug"),
@@ -62,7 +58,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 
 # Who may import what is not ours and not Python's own.
-_PARSER = ("cfront.parse", "cfront.check_type", "cfront.check_expr", "cfront.check_init", "cfront.builtin", "cfront.dialect", "cfront.check")
+_PARSER = ("cfront.parse", *(f"cfront.{one}" for one in _FLOORS))
 FOREIGN = {
     "cffi": ("bcc_py.linux.sys", "bcc_py.sim.memory", "bcc_py.jit"),
     "llvmlite": ("cfront.emit", "bcc_py.jit"),

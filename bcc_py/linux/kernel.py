@@ -176,12 +176,7 @@ class LinuxKernel:
     @functools.cached_property
     def types(self) -> TypeSource:
         """vmlinux's BTF, and struct tracepoint__CATEGORY__EVENT from tracefs, read when named."""
-        try:
-            with open(feature.VMLINUX_BTF, "rb") as file:
-                btf = Btf(file.read())
-        except OSError as error:
-            row = feature.FEATURES["btf"]
-            raise NotSupportedError(f"reading the kernel's types: {error} ({row.hint})", "btf", row.since) from error
+        btf = _vmlinux()
         return JoinedTypes(TracepointTypes(self.tracepoint_format, btf), btf)
 
     @property
@@ -405,6 +400,17 @@ class LinuxKernel:
         if self._trace_fd >= 0:
             sys.close(self._trace_fd)
             self._trace_fd = -1
+
+
+@functools.cache
+def _vmlinux() -> Btf:
+    """The running kernel's types, read once: they do not change. Raises NotSupportedError where it shows none."""
+    try:
+        with open(feature.VMLINUX_BTF, "rb") as file:
+            return Btf(file.read())
+    except OSError as error:
+        row = feature.FEATURES["btf"]
+        raise NotSupportedError(f"reading the kernel's types: {error} ({row.hint})", "btf", row.since) from error
 
 
 def _consume_all(rings: Sequence[Ring]) -> int:

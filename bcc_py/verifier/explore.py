@@ -41,8 +41,9 @@ from bcc_py.verifier.domain import (
     unsigned_range,
     with_id,
 )
-from bcc_py.verifier.flow import ALL_SLOTS, LOAD_ACQUIRE, STORE_RELEASE
+from bcc_py.verifier.flow import LOAD_ACQUIRE, STORE_RELEASE
 from bcc_py.verifier.precision import Checkpoint, inherit, need, remember
+from bcc_py.verifier.prune import Pruner
 from bcc_py.verifier.rules import (
     BPF_F_RDONLY_PROG,
     BPF_F_WRONLY_PROG,
@@ -54,7 +55,7 @@ from bcc_py.verifier.rules import (
     context_access,
     helper_text,
 )
-from bcc_py.verifier.state import SPILLED, Frame, Slot, State, subsumes
+from bcc_py.verifier.state import SPILLED, Frame, Slot, State
 from cfront.uapi import HELPER_IDS, Arg, Helper, MapType, ProgType, Ret
 
 __all__ = ["MAX_FRAMES", "MAX_STACK_BYTES", "Explorer", "Finding"]
@@ -64,9 +65,6 @@ MAX_FRAMES = 8
 _MAX_VAR_OFF = 1 << 29
 _MAX_PENDING = 8192
 _MAX_ERRNO = 4095
-# states kept under the same known numbers, and under all of them
-_MAX_ALIKE = 16
-_MAX_REMEMBERED = 50_000
 _M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _LDDW, _CALL, _EXIT, _JA, _GOTOL = 0x18, 0x85, 0x95, 0x05, 0x06
@@ -95,6 +93,8 @@ _EXPECTED = {
     Arg.SIZE: "scalar", Arg.SIZE_OR_ZERO: "scalar", Arg.CONST_ALLOC_SIZE: "scalar", Arg.ALLOC_MEM: "ringbuf_mem",
     Arg.CONST_STR: "map_value", Arg.BTF_TASK: "ptr_, trusted_ptr_, rcu_ptr_",
 }
+# maps whose every entry below max_entries exists
+_DENSE_MAPS = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))
 _MEMORY_KINDS = frozenset(("fp", "pkt", "pkt_meta", "map_value", "ringbuf_mem"))
 
 
@@ -114,13 +114,15 @@ class Finding:
 @dataclass(slots=True)
 class _CallMeta:
     """What a helper call's arguments told. map: the map given; size_max: the greatest size argument;
-    alloc_size: the constant one; writes: (register, bytes) that the call fills."""
+    alloc_size: the constant one; has_entry: the key is known to be there; writes: (register, bytes) that the
+    call fills."""
 
     map: MapSpec | None = None
     fd: int = 0
     size_max: int = 0
     alloc_size: int = 0
     release: int = 0
+    has_entry: bool = False
     writes: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -146,11 +148,10 @@ class Explorer:
         self.finding = Finding(stack_bytes=[0] * len(shape.starts))
         self.slot = 0
         self._ids = 0
-        self._points: dict[int, list[Checkpoint]] = {}
-        self._alike: dict[tuple[int | None, ...], list[Checkpoint]] = {}
-        self._remembered = 0
+        self._pruner = Pruner(shape)
+        self._met: set[int] = set()
         self._parent: Checkpoint | None = None
-        self._pending: list[tuple[State, int, int, Checkpoint | None, int]] = []
+        self._pending: list[tuple[State, int, int, Checkpoint | None]] = []
         self._jumps = 0
         self._last_jumps = 0
         self._last_insns = 0
@@ -193,6 +194,7 @@ class Explorer:
             if slot == _PATH_ENDS:
                 slot = self._next_path()
                 if slot == _PATH_ENDS:
+                    finding.peak_states = self._pruner.peak
                     return finding
 
     def _next_path(self) -> int:
@@ -202,10 +204,11 @@ class Explorer:
             one.unfinished -= 1
             if one.unfinished:
                 break
+            self._pruner.finish(one)
             one = one.parent
         if not self._pending:
             return _PATH_ENDS
-        self.state, origin, slot, self._parent, self._jumps = self._pending.pop()
+        self.state, origin, slot, self._parent = self._pending.pop()
         self._enter_frame()
         if self.log:
             self._log_state(f"from {origin} to {slot}", slot)
@@ -219,67 +222,27 @@ class Explorer:
     def _push(self, state: State, slot: int) -> None:
         if len(self._pending) >= _MAX_PENDING:
             raise Refusal(f"The sequence of {len(self._pending)} jumps is too complex.")
-        self._pending.append((state, self.slot, slot, self._parent, self._jumps))
+        self._pending.append((state, self.slot, slot, self._parent))
         if self._parent is not None:
             self._parent.unfinished += 1
 
-    def _after_call(self, call_slot: int) -> tuple[int, int]:
-        """What counts in a frame whose callee is running: r6-r9, and any stack slot it may be shown."""
-        shape = self.shape
-        return shape.live[call_slot + 1] & 0x3C0, shape.weighed[call_slot + 1] | ALL_SLOTS
-
     def _is_seen(self, slot: int) -> bool:
-        """True when a finished state here subsumes the current one; otherwise this one may be remembered.
-
-        States are remembered twice: under the known numbers in their registers, where the turn of a loop finds
-        its like at once, and in a short list of those that subsumed others, for states that stand for more."""
-        state, live, weighed = self.state, self.shape.live[slot], self.shape.weighed[slot]
-        like = self._alike.setdefault((slot, *self._known_numbers(live & weighed)), [])
-        seen = self._points.setdefault(slot, [])
+        """True when a finished state here stands for the current one; otherwise this one may be remembered."""
+        state, pruner = self.state, self._pruner
         self._jumps += 1
-        for one in like:
-            if one.unfinished:
-                if subsumes(one.state, state, live, weighed, self._after_call, is_exact=True):
-                    raise Refusal(f"infinite loop detected at insn {slot}")
-            elif subsumes(one.state, state, live, weighed, self._after_call, one.needed):
-                return self._is_covered(one)
+        if pruner.is_circle(slot, state):
+            raise Refusal(f"infinite loop detected at insn {slot}")
+        finished = pruner.covering(slot, state)
+        if finished is not None:
+            inherit(self._parent, state, finished)
+            return True
         insns = self.finding.insns_processed
-        is_worth_it = not seen or (self._jumps - self._last_jumps >= 2 and insns - self._last_insns >= 8)
-        dropped = None
-        for one in seen:
-            if not one.unfinished and subsumes(one.state, state, live, weighed, self._after_call, one.needed):
-                return self._is_covered(one)
-            if is_worth_it:
-                one.misses += 1
-                if one.misses > one.hits * 3 + 3:
-                    dropped = one
-        if dropped is not None:
-            seen.remove(dropped)
-        if is_worth_it:
+        if slot not in self._met or (self._jumps - self._last_jumps >= 2 and insns - self._last_insns >= 8):
+            self._met.add(slot)
             self._last_jumps, self._last_insns = self._jumps, insns
-            self._parent = remember(state, self._parent)
-            seen.insert(0, self._parent)
-            like.insert(0, self._parent)
-            del like[_MAX_ALIKE:]
-            self._remembered += 1
-            if self._remembered > _MAX_REMEMBERED:
-                self._alike.clear()
-                self._remembered = 0
-            self.finding.peak_states = max(self.finding.peak_states, len(like))
+            self._parent = remember(slot, state, self._parent)
+            pruner.add(self._parent)
         return False
-
-    def _is_covered(self, finished: Checkpoint) -> bool:
-        """The current state ends here, since finished stands for it."""
-        finished.hits += 1
-        inherit(self._parent, self.state, finished)
-        return True
-
-    def _known_numbers(self, bits: int) -> tuple[int | None, ...]:
-        """The numbers in these registers, None where it is no known number."""
-        return tuple(
-            [value.value if bits >> i & 1 and isinstance(value, Scalar) and not value.mask else None
-             for i, value in enumerate(self.regs)]
-        )
 
     def _new_id(self) -> int:
         self._ids += 1
@@ -615,8 +578,10 @@ class Explorer:
             if low != high:
                 self._check_initialised(regno, base, frame, low, high - low + size, is_indirect=False)
                 return _LOADED[size]
-            self._loaded_from = frame.sources_of_slot(base.frame, (-low - 1) // 8)
-            return self._fill(frame, low, size)
+            value = self._fill(frame, low, size)
+            if value is not _LOADED[size]:
+                self._loaded_from = frame.sources_of_slot(base.frame, (-low - 1) // 8)
+            return value
         if isinstance(store, Pointer) and store.kind == "fp" and base.frame != len(self.state.frames) - 1:
             raise Refusal("cannot spill pointers to stack into stack frame of the caller")
         if low != high:
@@ -916,6 +881,8 @@ class Explorer:
             assert meta.map is not None, "helpers that give map values take a map"
             if meta.map.type not in _VALUE_MAPS:
                 raise Refusal(f"values of {meta.map.type.name} maps are not supported by this verifier yet")
+            if meta.has_entry and helper.name == "map_lookup_elem":
+                return Pointer("map_value", map=meta.map, fd=meta.fd, size=meta.map.value_size)
             return Pointer("map_value_or_null", map=meta.map, fd=meta.fd, size=meta.map.value_size, id=self._new_id())
         if helper.ret is Ret.RINGBUF_MEM_OR_NULL:
             ref = self._new_id()
@@ -981,6 +948,25 @@ class Explorer:
             self._check_memory(helper, regno, value, size, is_zero_ok=False, is_write=is_raw, is_raw=is_raw)
             if is_raw:
                 meta.writes.append((regno, size))
+            if arg is Arg.MAP_KEY and meta.map.type in _DENSE_MAPS:
+                meta.has_entry = self._is_known_below(value, size, meta.map.max_entries)
+
+    def _is_known_below(self, key: Pointer, size: int, entries: int) -> bool:
+        """The key on the stack is a known number below entries.
+
+        Source: kernel/bpf/verifier.c, get_constant_map_key."""
+        if key.kind != "fp" or key.var is not None:
+            return False
+        number, first = (-key.off - 1) // 8, key.off & 7
+        frame = self.state.frames[key.frame]
+        types, spilled = frame.stack.get(number, ("", None))
+        if types[first : first + size] != "0" * size:
+            if first or types.count("r") != size or not isinstance(spilled, Scalar):
+                return False
+            if spilled.mask or spilled.value >= entries:
+                return False
+        need(self._parent, frame.sources_of_slot(key.frame, number))
+        return True
 
     def _size_argument(self, helper: Helper, regno: int, arg: Arg, memory: Arg, meta: _CallMeta) -> None:
         size, base = self.regs[regno], self.regs[regno - 1]

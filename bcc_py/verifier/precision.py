@@ -28,11 +28,13 @@ __all__ = ["Checkpoint", "inherit", "need", "remember"]
 
 class Checkpoint:
     """A state seen at a slot. parent: the one before on its path; state's places are those of parent.
-    unfinished: ways on from it that are not finished yet. needed: places whose numbers decided something."""
+    unfinished: ways on from it that are not finished yet. needed: places whose numbers decided something.
+    hits, misses: how often it was found to stand for another state, or not."""
 
-    __slots__ = ("hits", "misses", "needed", "parent", "state", "unfinished")
+    __slots__ = ("hits", "misses", "needed", "parent", "slot", "state", "unfinished")
 
-    def __init__(self, state: State, parent: Checkpoint | None) -> None:
+    def __init__(self, slot: int, state: State, parent: Checkpoint | None) -> None:
+        self.slot = slot
         self.state = state
         self.parent = parent
         self.needed = 0
@@ -41,9 +43,9 @@ class Checkpoint:
         self.misses = 0
 
 
-def remember(state: State, parent: Checkpoint | None) -> Checkpoint:
+def remember(slot: int, state: State, parent: Checkpoint | None) -> Checkpoint:
     """A checkpoint of state; from here on each number in state comes from its own place there."""
-    point = Checkpoint(state.copy(), parent)
+    point = Checkpoint(slot, state.copy(), parent)
     for depth, frame in enumerate(state.frames):
         base = PLACES * depth
         frame.sources[:] = [1 << base + number for number in range(11)]

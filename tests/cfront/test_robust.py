@@ -131,7 +131,7 @@ FINE = {
     "byte swaps and counts": program(f"{NOW} return __builtin_bswap16(a) + __builtin_bswap32(a) + __builtin_bswap64(a) + __builtin_clz(a)"
                                      " + __builtin_ctzll(a) + __builtin_popcountll(a);"),
     "population count by a loop": program(f"{NOW} u64 n = 0; while (a) {{ n++; a &= a - 1; }} return n;"),
-    "switch of 300 cases": program("switch (bpf_get_prandom_u32()) { " + " ".join(f"case {at}: return {at * 7919 % 1000};" for at in range(300))
+    "switch of 100 cases": program("switch (bpf_get_prandom_u32()) { " + " ".join(f"case {at}: return {at * 7919 % 1000};" for at in range(100))
                                    + " } return 7;"),
     "array with a variable index": program("u8 a[64] = {}; for (int i = 0; i < 64; i++) a[i] = a[63 - i] * 3 + i; return a[bpf_get_prandom_u32() & 63];"),
     "copies and moves": program("char a[200] = {1}, c[200]; __builtin_memmove(c, a, 100); return __builtin_memcmp(a, c, 100);"),
@@ -144,7 +144,7 @@ FINE = {
     "static locals": program("static int c; static int d[10] = {1}; c++; d[bpf_get_prandom_u32() % 10]++; return c;"),
     "struct values": program("struct t { u64 a, b, c; }; struct t x = {}, y = {1}; x = bpf_ktime_get_ns() & 1 ? x : y; return ({ x; }).b"
                              " + (struct t){1, 2, 3}.b + (int[]){3, 4}[1];"),
-    "a function of 3000 calls": program(f"{NOW} " + "".join(f"a = (a ^ bpf_get_prandom_u32()) * {at * 2 + 3};" for at in range(3000))
+    "a function of 500 calls": program(f"{NOW} " + "".join(f"a = (a ^ bpf_get_prandom_u32()) * {at * 2 + 3};" for at in range(500))
                                         + " return a;"),
 }
 
@@ -154,7 +154,7 @@ def _show(bad: list[Outcome]) -> str:
 
 
 HAZARDS = [(one, cpu) for one in (_wide, _atomics, _stack, _names, _functions, _deep, _control) for cpu in ("v1", "v3", "v4")
-           if cpu == "v3" or one in (_wide, _atomics, _stack)]
+           if cpu == "v3" or one is _wide or (one in (_atomics, _stack) and cpu == "v1")]
 
 
 @pytest.mark.parametrize("family, cpu", HAZARDS, ids=lambda one: one if isinstance(one, str) else one.__name__[1:])

@@ -117,3 +117,12 @@ def test_the_example_of_the_readme_runs() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_layout_names_every_module() -> None:
+    """docs/architecture.md keeps up with the files that there are."""
+    layout = (ROOT / "docs" / "architecture.md").read_text().partition("## Layout")[2].partition("## The way")[0]
+    named = set(re.findall(r"[a-z_0-9]+\.py", layout))
+    modules = {path.name for folder in ("cfront", "bcc_py") for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py"}
+    assert modules - named == set()
+    assert named - modules == {"__init__.py"}

@@ -182,6 +182,7 @@ def test_a_termination_is_the_usual_end(tool: str) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can stop being root")
 @pytest.mark.parametrize("tool", TOOLS)
 def test_without_root_a_tool_says_so_in_one_line(tool: str) -> None:

@@ -1,0 +1,179 @@
+"""The states a program was seen in, so that a path that comes to one of them again can end.
+
+Input: states at the slots where paths meet. Output: the finished checkpoint that stands for a state
+(covering), or that a path turned in a circle (is_circle). Invariant: only a finished checkpoint stands for
+others, since only then it is known that nothing bad follows it, and which of its numbers were needed.
+
+Algorithm: for an old state to stand for a new one, the numbers that old needed and knew exactly must be the
+same in new, and so must the offsets of its pointers. These make a key: a finished checkpoint is filed under
+its slot, which places those are, and what they hold, so the turn of a loop finds its like at once among
+thousands. The few that share a key are compared one by one (state.subsumes); one that was compared in vain
+much more often than it helped is forgotten, as Linux does it.
+
+Source: kernel/bpf/verifier.c of Linux 6.18, is_state_visited; the keys are our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bcc_py.verifier.domain import Scalar, Value
+from bcc_py.verifier.flow import ALL_SLOTS, SLOT_BIT
+from bcc_py.verifier.precision import Checkpoint
+from bcc_py.verifier.rules import Shape
+from bcc_py.verifier.state import PLACES, State, subsumes
+
+__all__ = ["Pruner"]
+
+# unfinished checkpoints looked at for a circle; keys' shapes for each slot; checkpoints under one key, and in all
+_MAX_ON_PATH = 16
+_MAX_SHAPES = 8
+_MAX_ALIKE = 48
+_MAX_REMEMBERED = 50_000
+
+_Key = tuple[int | None, ...]
+
+
+class Pruner:
+    """What was seen in one exploration. peak: the most checkpoints that were kept at once."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.peak = 0
+        self._live = shape.live
+        self._weighed = shape.weighed
+        self._kept = 0
+        self._on_path: dict[int, dict[_Key, list[Checkpoint]]] = {}
+        self._finished: dict[_Key, list[Checkpoint]] = {}
+        # for each slot the shapes of its keys, the latest that was of use first
+        self._shapes: dict[int, list[int]] = {}
+        self._places: dict[int, tuple[tuple[int, int], ...]] = {}
+
+    def is_circle(self, slot: int, state: State) -> bool:
+        """True when the path was here before in the very same state."""
+        there = self._on_path.get(slot)
+        if not there:
+            return False
+        live, weighed = self._live[slot], self._weighed[slot]
+        for one in there.get(self._print(slot, state), ())[:_MAX_ON_PATH]:
+            if subsumes(one.state, state, live, weighed, self._after_call, is_exact=True):
+                return True
+        return False
+
+    def covering(self, slot: int, state: State) -> Checkpoint | None:
+        """A finished checkpoint at slot that stands for state."""
+        shapes = self._shapes.get(slot)
+        if shapes is None:
+            return None
+        live, weighed = self._live[slot], self._weighed[slot]
+        for index, shape in enumerate(shapes):
+            key = self._key(slot, shape, state)
+            near = self._finished.get(key) if key is not None else None
+            if not near:
+                continue
+            dropped = None
+            for one in near:
+                if subsumes(one.state, state, live, weighed, self._after_call, one.needed):
+                    one.hits += 1
+                    if index:
+                        shapes.insert(0, shapes.pop(index))
+                    return one
+                one.misses += 1
+                if one.misses > one.hits * 3 + 8:
+                    dropped = one
+            if dropped is not None:
+                near.remove(dropped)
+                self._kept -= 1
+        return None
+
+    def add(self, point: Checkpoint) -> None:
+        """Begins with a checkpoint of the current path."""
+        there = self._on_path.setdefault(point.slot, {})
+        there.setdefault(self._print(point.slot, point.state), []).insert(0, point)
+        self._kept += 1
+        self.peak = max(self.peak, self._kept)
+
+    def finish(self, point: Checkpoint) -> None:
+        """All ways on from a checkpoint are finished: it can stand for others."""
+        there = self._on_path[point.slot]
+        mark = self._print(point.slot, point.state)
+        there[mark].remove(point)
+        if not there[mark]:
+            del there[mark]
+        if self._kept > _MAX_REMEMBERED:
+            self._finished.clear()
+            self._shapes.clear()
+            self._kept = 0
+        shape = self._shape(point)
+        shapes = self._shapes.setdefault(point.slot, [])
+        if shape not in shapes:
+            shapes.insert(0, shape)
+            del shapes[_MAX_SHAPES:]
+        key = self._key(point.slot, shape, point.state)
+        assert key is not None, "a shape is of places that hold known numbers and pointers"
+        alike = self._finished.setdefault(key, [])
+        alike.insert(0, point)
+        if len(alike) > _MAX_ALIKE:
+            alike.pop()
+            self._kept -= 1
+
+    def _after_call(self, call_slot: int) -> tuple[int, int]:
+        """What counts in a frame whose callee is running: r6-r9, and any stack slot it may be shown."""
+        return self._live[call_slot + 1] & 0x3C0, self._weighed[call_slot + 1] | ALL_SLOTS
+
+    def _print(self, slot: int, state: State) -> _Key:
+        """What two equal states at slot have in common: the greatest number in each register that is read."""
+        regs, live = state.frames[-1].regs, self._live[slot]
+        return tuple([
+            value.umax if isinstance(value, Scalar) and live >> number & 1 else None
+            for number, value in enumerate(regs)
+        ])
+
+    def _shape(self, point: Checkpoint) -> int:
+        """The places that a state must share with point: needed numbers that are known, and pointers in registers."""
+        shape = 0
+        frames = point.state.frames
+        for depth, frame in enumerate(frames):
+            is_last = depth + 1 == len(frames)
+            live, weighed = (
+                (self._live[point.slot], self._weighed[point.slot]) if is_last
+                else self._after_call(frames[depth + 1].call_slot)
+            )
+            bits = point.needed >> PLACES * depth & weighed
+            here = 0
+            for number in range(10):
+                value = frame.regs[number]
+                if live >> number & 1 and _is_firm(value) and (bits >> number & 1 or not isinstance(value, Scalar)):
+                    here |= 1 << number
+            for number, (_, value) in frame.stack.items():
+                if bits >> SLOT_BIT + number & 1 and _is_firm(value):
+                    here |= 1 << SLOT_BIT + number
+            shape |= here << PLACES * depth
+        return shape
+
+    def _key(self, slot: int, shape: int, state: State) -> _Key | None:
+        """What state holds at the places of shape, None if that is not firm."""
+        places = self._places.get(shape)
+        if places is None:
+            places = self._places[shape] = tuple(divmod(at, PLACES) for at in range(shape.bit_length()) if shape >> at & 1)
+        frames = state.frames
+        key: list[int | None] = [slot, shape]
+        for depth, number in places:
+            if depth >= len(frames):
+                return None
+            frame = frames[depth]
+            value = frame.regs[number] if number < SLOT_BIT else frame.stack.get(number - SLOT_BIT, _NOTHING)[1]
+            if isinstance(value, Scalar):
+                if value.mask:
+                    return None
+                key.append(value.value)
+            elif value is None:
+                return None
+            else:
+                key.append(value.off)
+        return tuple(key)
+
+
+_NOTHING: Sequence[None] = (None, None)
+
+
+def _is_firm(value: Value | None) -> bool:
+    return value is not None and not (isinstance(value, Scalar) and value.mask)
