@@ -339,6 +339,7 @@ class _Maps:
         section = elf.named(".maps")
         if section and section.size:
             self._definitions(elf, section, btf)
+            self._events(btf)
         for one in elf.sections:
             if one.flags & _SHF_ALLOC and one.size and one.name.startswith((".data", ".rodata", ".bss")):
                 self._data(elf, one, btf)
@@ -360,6 +361,16 @@ class _Maps:
                 raise ObjectError(f"map {name} has no symbol", ".maps")
             self._add(_definition(btf, name, type_id))
             self.at[section.index, offsets[name]] = name
+
+    def _events(self, btf: _Btf) -> None:
+        """What buffers carry: __event_NAME in .bcc.events is a pointer to it."""
+        number = btf.datasec(".bcc.events")
+        for name, type_id, _ in btf.variables(number) if number else ():
+            map = self.specs.get(name.removeprefix("__event_"))
+            _, pointer = btf.resolve(type_id)
+            if map is None or pointer.kind != _PTR:
+                raise ObjectError(f"{name} names no map's records", ".bcc.events")
+            self.specs[map.name] = dataclasses.replace(map, event_type=pointer.size_or_type)
 
     def _data(self, elf: _Elf, section: _Section, btf: _Btf) -> None:
         if next(elf.relocations(section), None) is not None:

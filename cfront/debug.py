@@ -2,8 +2,8 @@
 
 Gives metadata text for the module that lower.py writes: a subprogram for each function (its BTF FUNC), a
 location for each line (line_info), and for each table a variable of libbpf's map-definition struct, whose
-members point at the key, the value and, for buffers, the event (`event` is our own member: what the last
-output call carries). Records are emitted once and by reference, so cycles are no trouble."""
+members point at the key and the value, and for a buffer a variable in .bcc.events whose pointer names what
+its last output call carries (libbpf passes over that section). Records are emitted once and by reference, so cycles are no trouble."""
 
 from __future__ import annotations
 
@@ -192,8 +192,6 @@ class Debug:
             rows.append(("max_entries", Pointer(Array(INT, map.max_entries))))
         if map.flags:
             rows.append(("map_flags", Pointer(Array(INT, map.flags))))
-        if map.event is not None and map.event.is_complete:
-            rows.append(("event", Pointer(map.event)))
         members = [
             self.add(f"!DIDerivedType(tag: DW_TAG_member, name: {quoted(name)}, size: 64, offset: {at * 64}, "
                      f"baseType: !{self.add(self._pointer_text(type.target, is_whole=True))})")
@@ -203,6 +201,11 @@ class Debug:
         type = self.add(f"!DICompositeType(tag: DW_TAG_structure_type, file: !{self._file}, size: {len(rows) * 64}, "
                         f"elements: !{elements})")
         return self._variable(map.name, type, map.span), len(rows) * 8
+
+    def event(self, map: MapDef, name: str) -> int:
+        """The metadata of the variable that says what a buffer carries: a pointer to it."""
+        assert map.event is not None
+        return self._variable(name, self.add(self._pointer_text(map.event, is_whole=True)), map.span)
 
     def text(self) -> str:
         """All metadata, named roots first."""

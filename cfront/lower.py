@@ -72,6 +72,7 @@ from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Ret
 
 __all__ = ["lower"]
 
+EVENT_PREFIX = "__event_"  # before a table's name: the variable that names its records' type
 _MAX_STORES = 128  # what the BPF target expands a memcpy or memset into, at most
 _MAX_UNROLL = 4  # for the loop that replaces a longer one: iterations are never unrolled further
 _SIGNED = {"<": "slt", ">": "sgt", "<=": "sle", ">=": "sge", "==": "eq", "!=": "ne"}
@@ -130,6 +131,7 @@ class _Module:
         self.has_signed_division = target == "host" or cpu == "v4"
         self.debug = debug
         self.globals: list[str] = []
+        self.events: list[str] = []  # the variables in .bcc.events
         self.functions: list[str] = []
         self.declared: dict[str, str] = {}
         self.strings: dict[bytes, str] = {}
@@ -206,13 +208,20 @@ class _Module:
             self.globals.append(
                 f'@{one.name} = dso_local global [{size} x i8] zeroinitializer, section ".maps", align 8, !dbg !{note}'
             )
+            if one.event is not None and one.event.is_complete:
+                name = f"{EVENT_PREFIX}{one.name}"
+                self.events.append(name)
+                self.globals.append(
+                    f'@{name} = dso_local global [8 x i8] zeroinitializer, section ".bcc.events", align 8, '
+                    f"!dbg !{self.debug.event(one, name)}"
+                )
 
     def license(self) -> None:
         content = self.unit.license.encode() + b"\0"
         self.globals.append(
             f'@_license = dso_local constant [{len(content)} x i8] {_bytes_text(content)}, section "license", align 1'
         )
-        kept = ["@_license", *(f"@{one.name}" for one in self.unit.maps)]
+        kept = ["@_license", *(f"@{one.name}" for one in self.unit.maps), *(f"@{one}" for one in self.events)]
         self.globals.append(
             f"@llvm.compiler.used = appending global [{len(kept)} x ptr] [{', '.join('ptr ' + one for one in kept)}], "
             'section "llvm.metadata"'

@@ -72,7 +72,7 @@ class _Writer:
         if self.dice.random() < 0.6:
             self.put("call get_prandom_u32", f"if r0 & {1 << self.dice.randrange(8)} goto {out}")
         else:
-            self.put(f"r1 = *(u64 *)(r10 -40)", f"if r1 & {1 << self.dice.randrange(20)} goto {out}")
+            self.put("r1 = *(u64 *)(r10 -40)", f"if r1 & {1 << self.dice.randrange(20)} goto {out}")
         self.dice.choice((self.change, self.change, self.swap))()
         self.put(f"{out}:")
 
@@ -152,7 +152,7 @@ def program(seed: int) -> str:
     writer = _Writer(seed)
     writer.put("*(u64 *)(r10 -40) = 0", "r6 = *(u64 *)(r1 +0)", "r7 = 1", "r8 = 0")
     writer.put(*(f"*(u64 *)(r10 {off:+d}) = {writer.dice.choice(('0', '5', 'r6', 'r7'))}" for off in _SLOTS))
-    writer.put("call get_prandom_u32", f"*(u64 *)(r10 -40) = r0", f"r{writer.reg()} = r0")
+    writer.put("call get_prandom_u32", "*(u64 *)(r10 -40) = r0", f"r{writer.reg()} = r0")
     for _ in range(writer.dice.randrange(0, 3)):
         writer.step(3)
     writer.loop(1)
