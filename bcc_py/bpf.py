@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import cfront
 from bcc_py.cache import cached
 from bcc_py.elf import read_object
 from bcc_py.errors import AttachError, BpfError, LoadError, NotSupportedError
@@ -27,7 +28,6 @@ from bcc_py.sim.replay.source import replay_kernel
 from bcc_py.sim.world import sim_kernel_from_spec
 from bcc_py.spec import Hook, HookKind, ObjectSpec
 from bcc_py.table import PerfEventArray, RingBuf, Table, table_for
-from cfront import compile_unit
 from cfront.btf import Btf
 from cfront.ctype import CType
 from cfront.uapi import ProgType
@@ -145,7 +145,7 @@ class BPF:
         parts = (text, filename, *cflags, self.kernel.types_key, *defines.values())
 
         def build() -> bytes:
-            return compile_unit(text, filename=filename, cflags=cflags, types=self.kernel.types, defines=defines).object
+            return cfront.compile_unit(text, filename=filename, cflags=cflags, types=self.kernel.types, defines=defines).object
 
         reads_files = any(one.startswith("-I") for one in cflags) or '#include "' in text
         return read_object(build() if reads_files else cached("object", parts, build))

@@ -20,13 +20,13 @@ functions, packet loads of classic BPF, helpers the target lacks."""
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cffi
-import llvmlite.binding as llvm
 
 from bcc_py.errors import LoadError, NotSupportedError
 from bcc_py.isa import PSEUDO_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn
@@ -120,26 +120,31 @@ class NativeTarget:
     maps: Mapping[int, NativeMap]
 
 
+def _llvm() -> Any:
+    """llvmlite's binding, imported when code is first made: a program on the real kernel needs none."""
+    return importlib.import_module("llvmlite.binding")
+
+
 def _prepare() -> None:
     global _is_ready
     with _lock:
         if not _is_ready:
-            llvm.initialize_native_target()
-            llvm.initialize_native_asmprinter()
+            _llvm().initialize_native_target()
+            _llvm().initialize_native_asmprinter()
             _is_ready = True
 
 
 def host_name() -> str:
     """The machine code is made for, in words that differ when the code would: triple, CPU, LLVM version."""
-    version = ".".join(map(str, llvm.llvm_version_info))
-    return f"{llvm.get_process_triple()} {llvm.get_host_cpu_name()} llvm-{version}"
+    version = ".".join(map(str, _llvm().llvm_version_info))
+    return f"{_llvm().get_process_triple()} {_llvm().get_host_cpu_name()} llvm-{version}"
 
 
 def _target_machine() -> Any:
     _prepare()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    features = llvm.get_host_cpu_features().flatten()
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2, jit=True)
+    target = _llvm().Target.from_triple(_llvm().get_process_triple())
+    features = _llvm().get_host_cpu_features().flatten()
+    return target.create_target_machine(cpu=_llvm().get_host_cpu_name(), features=features, opt=2, jit=True)
 
 
 class NativeLibrary:
@@ -153,10 +158,10 @@ class NativeLibrary:
         if content[:4] not in _OBJECT_MAGIC:  # LLVM ends the process on anything else
             raise LoadError(f"linking a native object: it begins with {content[:4]!r}")
         machine = _target_machine()
-        empty = llvm.parse_assembly("")
-        empty.triple = llvm.get_process_triple()
-        self._engine: Any = llvm.create_mcjit_compiler(empty, machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
+        empty = _llvm().parse_assembly("")
+        empty.triple = _llvm().get_process_triple()
+        self._engine: Any = _llvm().create_mcjit_compiler(empty, machine)
+        self._engine.add_object_file(_llvm().ObjectFileRef.from_data(content))
         self._engine.finalize_object()
 
     def address(self, name: str) -> int:
@@ -196,11 +201,11 @@ class NativeProgram:
 def compile_program(program: Verified, target: NativeTarget) -> NativeProgram:
     """Machine code for program on target. Raises NotSupportedError for what has no native form."""
     machine = _target_machine()
-    module = llvm.parse_assembly(llvm_ir(program, target))
-    module.triple = llvm.get_process_triple()
+    module = _llvm().parse_assembly(llvm_ir(program, target))
+    module.triple = _llvm().get_process_triple()
     module.data_layout = str(machine.target_data)
     _optimise(module, machine)
-    engine = llvm.create_mcjit_compiler(module, machine)
+    engine = _llvm().create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return NativeProgram(program.spec, engine)
 
@@ -208,15 +213,15 @@ def compile_program(program: Verified, target: NativeTarget) -> NativeProgram:
 def native_assembly(program: Verified, target: NativeTarget) -> str:
     """The assembly text compile_program would link, for people."""
     machine = _target_machine()
-    module = llvm.parse_assembly(llvm_ir(program, target))
-    module.triple = llvm.get_process_triple()
+    module = _llvm().parse_assembly(llvm_ir(program, target))
+    module.triple = _llvm().get_process_triple()
     _optimise(module, machine)
     return str(machine.emit_assembly(module))
 
 
 def _optimise(module: Any, machine: Any) -> None:
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    builder = llvm.create_pass_builder(machine, options)
+    options = _llvm().create_pipeline_tuning_options(speed_level=2)
+    builder = _llvm().create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
 
 

@@ -21,7 +21,9 @@ _DATA = ("cfront.ctype", "cfront.errors", "cfront.fold", "cfront.source", "cfron
 _CHECKER = (*_DATA, "cfront.btf", "cfront.preprocess")  # of preprocess, its Token
 _FLOORS = ("check_type", "check_expr", "check_init", "builtin", "dialect", "packet", "check")  # each stands on those before
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "cfront": ("cfront",),
+    "cfront": ("cfront.btf", "cfront.driver", "cfront.errors", "cfront.source"),
+    "cfront.__main__": ("cfront",),
+    "cfront.driver": ("cfront",),
     "cfront.source": (),
     "cfront.uapi": (),
     "cfront.errors": ("cfront.source",),

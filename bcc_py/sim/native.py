@@ -14,10 +14,10 @@ import hashlib
 import re
 from importlib import resources
 
+import cfront
 from bcc_py.cache import cached
 from bcc_py.jit import NativeHelper, NativeLibrary, host_name
 from bcc_py.sim.memory import Runtime
-from cfront import compile_host, types_from_c
 from cfront.btf import Btf
 from cfront.uapi import HELPER_IDS
 
@@ -42,7 +42,7 @@ def runtime_text() -> str:
 def runtime() -> Runtime:
     """The runtime of this process, compiled at the first call."""
     text = runtime_text()
-    native = cached("runtime", (text, host_name()), lambda: compile_host(text, filename="runtime.c"))
+    native = cached("runtime", (text, host_name()), lambda: cfront.compile_host(text, filename="runtime.c"))
     return Runtime(_text("runtime/state.h"), _text("runtime/api.h"), NativeLibrary(native))
 
 
@@ -58,7 +58,7 @@ def helpers() -> dict[int, NativeHelper]:
 def kernel_btf() -> bytes:
     """The BTF of kernel.h."""
     text = _text("kernel.h")
-    return cached("kernel", (text,), lambda: types_from_c(text, "kernel.h"))
+    return cached("kernel", (text,), lambda: cfront.types_from_c(text, "kernel.h"))
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bcc_py.isa import PSEUDO_CALL, Insn
-from cfront.uapi import HELPER_BY_ID, Arg
+from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg
 
 __all__ = ["ALL_SLOTS", "LOAD_ACQUIRE", "SLOT_BIT", "STORE_RELEASE", "liveness", "stack_pointers", "weights"]
 
@@ -28,6 +28,7 @@ _CALL, _EXIT, _JA, _GOTOL = 0x85, 0x95, 0x05, 0x06
 LOAD_ACQUIRE, STORE_RELEASE = 0x100, 0x110
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _ARGS = 0x3E
+_LOOK_UP = HELPER_IDS["map_lookup_elem"]
 _CLOBBERED = 0x3F
 
 Edges = Mapping[int, tuple[int, ...]]
@@ -212,4 +213,7 @@ def _weigh_jump(insn: Insn, after: int, pointers: int, is_main: bool) -> int:
     for number, arg in enumerate(helper.args, 1):
         if arg is not Arg.ANYTHING:
             after |= 1 << number
+    if insn.imm == _LOOK_UP and pointers & 1 << 2:
+        # a known key in an array
+        after |= ALL_SLOTS
     return after
