@@ -20,7 +20,7 @@ from bcc_py.linux import sys
 from bcc_py.linux.btf_walk import first_function
 from cfront.uapi import AttachType, MapType, ProgType
 
-__all__ = ["FEATURES", "KPROBE_PMU", "VMLINUX_BTF", "Feature", "has", "require", "tracefs"]
+__all__ = ["FEATURES", "KPROBE_PMU", "VMLINUX_BTF", "Feature", "has", "require", "require_bpf", "tracefs"]
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 KPROBE_PMU = "/sys/bus/event_source/devices/kprobe"
@@ -111,10 +111,22 @@ def require(name: str, doing: str) -> None:
         raise NotSupportedError(f"{doing}: this kernel has no {name} ({row.hint})", name, row.since)
 
 
+def require_bpf(doing: str) -> None:
+    """Raises NotSupportedError with the kernel's own reason if bpf(2) does not take the simplest program."""
+    try:
+        sys.close(sys.prog_load(ProgType.SOCKET_FILTER, _RETURN_0, name="probe"))
+    except (LoadError, NotSupportedError) as error:
+        row = FEATURES["bpf"]
+        raise NotSupportedError(f"{doing}: {error}", row.name, row.since) from error
+
+
 def tracefs() -> str:
     """The directory where tracefs is mounted. Raises NotSupportedError with the command that mounts it."""
     for place in _TRACEFS_PLACES:
         if os.path.isdir(f"{place}/events"):
             return place
+    closed = next((one for one in _TRACEFS_PLACES if os.path.isdir(one) and not os.access(one, os.R_OK | os.X_OK)), None)
+    if closed is not None:
+        raise NotSupportedError(f"reading tracepoints: {closed} is not permitted (run as root)", "tracefs", "4.1")
     raise NotSupportedError(
         "reading tracepoints: tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)", "tracefs", "4.1")

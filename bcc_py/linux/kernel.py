@@ -164,7 +164,7 @@ class LinuxKernel:
         self.is_simulated = False
         if not sys.is_linux():
             raise NotSupportedError("using --kernel linux: this is not Linux (use --kernel sim)", "linux")
-        feature.require("bpf", "using --kernel linux")
+        feature.require_bpf("using --kernel linux")
         self.cpus = sys.possible_cpus()
         self._live: set[_Closable] = set()
         self._btf_fds: dict[bytes, int] = {}
