@@ -63,7 +63,6 @@ __all__ = [
     "Typedef",
 ]
 
-MAX_STACK_BYTES = 512
 _MAX_DECLARATORS = 256  # pointers and arrays in one declaration
 _COMMON_PREFIXES = ("__builtin_", "__sync_", "__atomic_", "bpf_")
 _MAX_OBJECT_BYTES = 1 << 32

@@ -91,6 +91,13 @@ class Debug:
             found = self._places[key] = self.add(f"!DILocation(line: {span.line}, column: {column}, scope: !{scope})")
         return found
 
+    def loop(self, wish: str) -> int:
+        """The metadata of a loop that is to be treated as wish says: a node whose first operand is itself."""
+        inner = self.add(f"!{{{wish}}}")
+        found = self._reserve()
+        self._lines[found] = f"distinct !{{!{found}, !{inner}}}"
+        return found
+
     # -- types
 
     def type(self, type: CType) -> int:

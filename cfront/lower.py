@@ -74,7 +74,6 @@ __all__ = ["lower"]
 
 EVENT_PREFIX = "__event_"  # before a table's name: the variable that names its records' type
 _MAX_STORES = 128  # what the BPF target expands a memcpy or memset into, at most
-_MAX_UNROLL = 4  # for the loop that replaces a longer one: iterations are never unrolled further
 _SIGNED = {"<": "slt", ">": "sgt", "<=": "sle", ">=": "sge", "==": "eq", "!=": "ne"}
 _UNSIGNED = {"<": "ult", ">": "ugt", "<=": "ule", ">=": "uge", "==": "eq", "!=": "ne"}
 _PLAIN = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor", "<<": "shl"}
@@ -136,7 +135,6 @@ class _Module:
         self.declared: dict[str, str] = {}
         self.strings: dict[bytes, str] = {}
         self.metadata: list[str] = []
-        self.loop_count = 0
         self.global_names: dict[GlobalVar, str] = {}
 
     def string(self, content: bytes) -> str:
@@ -260,11 +258,11 @@ class _FunctionLowerer:
         self.switches: list[list[tuple[Case, str]]] = []
         self.labels: dict[str, str] = {}
         self.result_place: str | None = None
-        self.at("", function.span)
+        self.at(function.span)
 
     # -- writing
 
-    def at(self, _: str, span: Span) -> None:
+    def at(self, span: Span) -> None:
         if self.scope is not None and self.module.debug is not None:
             self.note = f", !dbg !{self.module.debug.place(span, self.scope)}"
 
@@ -367,7 +365,7 @@ class _FunctionLowerer:
     # -- statements
 
     def statement(self, node: Stmt) -> None:
-        self.at("", node.span)
+        self.at(node.span)
         method = getattr(self, "do_" + type(node).__name__)
         method(node)
 
@@ -403,7 +401,7 @@ class _FunctionLowerer:
         test, body, step, done = self.block(), self.block(), self.block(), self.block()
         self.jump(body if node.is_post_tested else test)
         self.begin(test)
-        self.at("", node.span)
+        self.at(node.span)
         if node.condition is None:
             self.jump(body)
         elif node.is_post_tested:
@@ -429,22 +427,12 @@ class _FunctionLowerer:
 
     def loop_note(self, unroll: int | None) -> str:
         """The metadata of a back edge for #pragma unroll."""
-        if unroll is None:
+        debug = self.module.debug
+        if unroll is None or debug is None:
             return ""
         words = {0: '!"llvm.loop.unroll.enable"', 1: '!"llvm.loop.unroll.disable"'}
-        self.module.loop_count += 1
-        name = f"!loop{self.module.loop_count}"
         wish = words.get(unroll, f'!"llvm.loop.unroll.count", i32 {unroll}')
-        return self.loop_metadata(f"!{{{wish}}}", name)
-
-    def loop_metadata(self, wish: str, name: str) -> str:
-        debug = self.module.debug
-        if debug is None:
-            return ""
-        inner = debug.add(wish)
-        at = debug.add("")
-        debug._lines[at] = f"distinct !{{!{at}, !{inner}}}"
-        return f", !llvm.loop !{at}"
+        return f", !llvm.loop !{debug.loop(wish)}"
 
     def do_Switch(self, node: Switch) -> None:
         value = self.rvalue(node.value)
@@ -768,7 +756,7 @@ class _FunctionLowerer:
         """The value of a scalar expression; "" for void."""
         note = self.note
         if self.scope is not None:
-            self.at("", expr.span)
+            self.at(expr.span)
         result: str = getattr(self, "value_" + type(expr).__name__)(expr)
         self.note = note
         return result
