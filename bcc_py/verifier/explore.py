@@ -7,9 +7,10 @@ is a superset of the concrete ones.
 
 Algorithm, as in Linux: depth first. At a branch whose outcome the ranges do not decide, the state is
 copied and both ways are followed, each with what the comparison teaches. Where paths meet, the state is
-compared with those already finished there: if one of them subsumes it, the path ends. A state that comes
-back to a place on its own path unchanged is an infinite loop. Loops are otherwise walked as often as they
-turn; exploration ends because the number of instructions looked at is limited.
+compared with those already finished there (prune.py): if one of them subsumes it, the path ends. Only numbers
+that decided something count in that (precision.py). A state that comes back to a place on its own path
+unchanged is an infinite loop. Loops are otherwise walked as often as they turn; exploration ends because the
+number of instructions looked at is limited.
 
 A call of a function in the program is followed like a jump, with a frame of its own; its r0 comes back.
 Deterministic: the same program gives the same log. Not done: callbacks, kernel functions, sockets,

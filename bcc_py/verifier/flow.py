@@ -4,8 +4,8 @@ Input: well-formed instructions and the graph's edges. Output, for each slot, tw
 that may be read before they are written. weighed: registers (bit 0-9) and stack slots of the frame (bit
 16 + number) whose numeric value may still decide something: a comparison, an address, a size. Of a number
 that is live but not weighed the verifier need not know which number it is, so paths that differ only in
-such numbers are one path. Linux gets the same effect by marking registers precise when a decision needs
-them; here it is known before the first path is walked.
+such numbers are one path. That is known before the first path is walked; which of the numbers that are
+weighed did decide something is seen on the way (precision.py).
 
 Invariant: both sets are upper bounds. Stores and loads whose base may be the stack, but is not r10 with
 a constant, count for every slot; so do calls that may be given a pointer to the stack.

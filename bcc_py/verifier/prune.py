@@ -27,8 +27,10 @@ __all__ = ["Pruner"]
 # unfinished checkpoints looked at for a circle; keys' shapes for each slot; checkpoints under one key, and in all
 _MAX_ON_PATH = 16
 _MAX_SHAPES = 8
-_MAX_ALIKE = 48
+_MAX_ALIKE = 64
 _MAX_REMEMBERED = 50_000
+# comparisons in vain that a checkpoint may cost before it has helped
+_PATIENCE = 48
 
 _Key = tuple[int | None, ...]
 
@@ -77,7 +79,7 @@ class Pruner:
                         shapes.insert(0, shapes.pop(index))
                     return one
                 one.misses += 1
-                if one.misses > one.hits * 3 + 8:
+                if one.misses > one.hits * 3 + _PATIENCE:
                     dropped = one
             if dropped is not None:
                 near.remove(dropped)
@@ -120,11 +122,16 @@ class Pruner:
         return self._live[call_slot + 1] & 0x3C0, self._weighed[call_slot + 1] | ALL_SLOTS
 
     def _print(self, slot: int, state: State) -> _Key:
-        """What two equal states at slot have in common: the greatest number in each register that is read."""
-        regs, live = state.frames[-1].regs, self._live[slot]
-        return tuple([
-            value.umax if isinstance(value, Scalar) and live >> number & 1 else None
-            for number, value in enumerate(regs)
+        """What two equal states at slot have in common: the greatest number in each register that is read, and
+        a sum of those on the stack."""
+        frame, live = state.frames[-1], self._live[slot]
+        total = 0
+        for number, (types, value) in frame.stack.items():
+            if isinstance(value, Scalar) and types[0] == "r":
+                total += value.umax * (2 * number + 3)
+        return (total, *[
+            value.umax if live >> number & 1 and isinstance(value, Scalar) else None
+            for number, value in enumerate(frame.regs)
         ])
 
     def _shape(self, point: Checkpoint) -> int:
