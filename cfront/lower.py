@@ -925,13 +925,14 @@ class _FunctionLowerer:
         return ""
 
     def value_Update(self, expr: Update) -> str:
+        # the right side first, as gcc and clang do: a call there may change what is updated
+        value = self.rvalue(expr.value)
         place = self.place(expr.place)
         old = self.load(place, expr.type)
         if isinstance(expr.type, Pointer):
-            new = self.advance(old, self.rvalue(expr.value), expr.scale)
+            new = self.advance(old, value, expr.scale)
         else:
             wide = self.widen(old, expr.type, expr.compute)
-            value = self.rvalue(expr.value)
             if expr.op in ("<<", ">>"):
                 value = self.resize(value, ir_type(expr.value.type), ir_type(expr.compute), False)
             new = self.narrow(self.arithmetic(expr.op, wide, value, expr.compute), expr.compute, expr.type)
