@@ -387,8 +387,10 @@ class SimKernel:
                 program.close()
             for one in self._maps.values():
                 one.close()
-            assert not self._state.maps, "a map outlived all of its users"
-            self._runtime.sim_free(self._state)
+            # an interrupt between making a handle and keeping it leaves a map in use by nobody we know; whoever still
+            # refers to it must find it, so then the state stays
+            if not self._state.maps:
+                self._runtime.sim_free(self._state)
             self._state = None
             self._memory.close()
 

@@ -22,7 +22,7 @@ def test_a_signal_is_the_usual_end(tool: str, number: signal.Signals) -> None:
     head = process.stdout.readline()
     process.send_signal(number)
     rest, errors = process.communicate(timeout=30)
-    assert process.returncode == 0
+    assert process.returncode == 0, errors
     assert head and "Traceback" not in rest + errors
     assert len(errors.splitlines()) == 1  # whose rows these are
 
