@@ -129,7 +129,7 @@ class BPF:
             self._btf = Btf(self._spec.btf) if self._spec.btf else None
             self._maps = load_maps(self._spec, self.kernel)
             self._autoload()
-        except BaseException:
+        except BaseException:  # an interrupt too must leave nothing attached
             self.close()
             raise
 

@@ -23,7 +23,7 @@ import click
 from bcc_py.bpf import BPF, DEFAULT_KERNEL
 from bcc_py.errors import BpfError, CompileError, NotSupportedError
 
-__all__ = ["TOOLS", "clock_text", "flag_values", "main", "number_of", "opened", "pid", "regex", "running", "seconds", "shown", "tool"]
+__all__ = ["TOOLS", "clock_text", "flag_values", "follow", "main", "number_of", "opened", "pid", "regex", "running", "seconds", "shown", "tool"]
 
 TOOLS = ("execsnoop", "exitsnoop", "syscount", "tcpstates")
 _MAX_PID = 1 << 22  # PID_MAX_LIMIT
@@ -150,6 +150,17 @@ def running(bpf: BPF, seconds: float | None = None) -> Iterator[None]:
             bpf.poll(0)
             yield
             return
+
+
+def follow(name: str, bpf: BPF, seconds: float | None = None) -> None:
+    """Polls to the end as running() does; however that ends, says what the text's table `lost` counted."""
+    try:
+        for _ in running(bpf, seconds):
+            pass
+    finally:
+        lost = bpf["lost"].sum(0).value
+        if lost:
+            click.echo(f"{name}: {lost} events were lost: the ring buffer was full", err=True)
 
 
 def clock_text(bpf: BPF) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from bcc_py import cli
-from bcc_py.cli import clock_text, flag_values, opened, running, shown, tool
+from bcc_py.cli import clock_text, flag_values, follow, opened, shown, tool
 
 __all__ = ["main"]
 
@@ -211,11 +211,7 @@ def main(
                 print(" ".join([*row, f"{comm:16} {event.pid:<7} {event.ppid:<7} {event.result:>3} {text}"]), flush=True)
 
         bpf["events"].open_ring_buffer(on_event)
-        for _ in running(bpf, duration):
-            pass
-        told = bpf["lost"].sum(0).value
-        if told:
-            click.echo(f"execsnoop: {told} events were lost: the ring buffer was full", err=True)
+        follow("execsnoop", bpf, duration)
 
 
 if __name__ == "__main__":

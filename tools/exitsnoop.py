@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bcc_py import cli
-from bcc_py.cli import clock_text, flag_values, opened, running, shown, tool
+from bcc_py.cli import clock_text, flag_values, follow, opened, shown, tool
 
 __all__ = ["main"]
 
@@ -109,11 +109,7 @@ def main(
             print(" ".join(row), flush=True)
 
         bpf["events"].open_ring_buffer(on_event)
-        for _ in running(bpf, duration):
-            pass
-        told = bpf["lost"].sum(0).value
-        if told:
-            click.echo(f"exitsnoop: {told} events were lost: the ring buffer was full", err=True)
+        follow("exitsnoop", bpf, duration)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bcc_py import cli
-from bcc_py.cli import clock_text, flag_values, number_of, opened, running, shown, tool
+from bcc_py.cli import clock_text, flag_values, follow, number_of, opened, shown, tool
 
 __all__ = ["main"]
 
@@ -163,11 +163,7 @@ def main(
             print_row(row, "->")
 
         bpf["events"].open_ring_buffer(on_event)
-        for _ in running(bpf, duration):
-            pass
-        told = bpf["lost"].sum(0).value
-        if told:
-            click.echo(f"tcpstates: {told} events were lost: the ring buffer was full", err=True)
+        follow("tcpstates", bpf, duration)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ ring or poll again without harm."""
 
 from __future__ import annotations
 
+import abc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -151,7 +152,7 @@ def _shape(spec: MapSpec) -> str:
             f"{spec.max_entries} entries, flags {spec.flags:#x}")
 
 
-class SimRing:
+class SimRing(abc.ABC):
     """The reading side of rings: what perf event arrays and ring buffers share."""
 
     def __init__(self, map: SimMap, rings: list[Any]) -> None:
@@ -177,8 +178,9 @@ class SimRing:
         ends = [(at, ring, ring.head) for at, ring in enumerate(self._rings)]  # a callback may close and free them
         return sum(self._consume_one(at, ring, end) for at, ring, end in ends)
 
+    @abc.abstractmethod
     def _consume_one(self, at: int, ring: Any, end: int) -> int:
-        raise NotImplementedError(at)
+        """Hands over the records of the at-th ring up to end; how many."""
 
     def close(self) -> None:
         with self._map.lock:

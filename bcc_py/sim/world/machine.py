@@ -12,6 +12,7 @@ Not modelled: preemption by time slice, threads, page faults. A process stays on
 
 from __future__ import annotations
 
+import abc
 import heapq
 import random
 import struct
@@ -84,7 +85,7 @@ class Process:
         return self.task.pid
 
 
-class Machine:
+class Machine(abc.ABC):
     """An EventSource whose events are made by processes. Subclasses start the first ones in boot."""
 
     def __init__(self, *, seed: int, cpus: int, start_ns: int, first_pid: int) -> None:
@@ -108,9 +109,9 @@ class Machine:
         self._on_cpu = [kernel.tasks.idle] * self.cpus
         self.boot()
 
+    @abc.abstractmethod
     def boot(self) -> None:
         """Makes the processes that are there at the start."""
-        raise NotImplementedError
 
     def next_time_ns(self) -> int | None:
         while self._heap and self._heap[0][2].ticket != self._heap[0][1]:

@@ -3,126 +3,126 @@
 #pragma once
 
 struct ethernet_t {
-    unsigned long long dst : 48;
-    unsigned long long src : 48;
-    unsigned int type : 16;
+    u64 dst : 48;
+    u64 src : 48;
+    u32 type : 16;
 } BPF_PACKET_HEADER;
 
 struct dot1q_t {
-    unsigned short pri : 3;
-    unsigned short cfi : 1;
-    unsigned short vlanid : 12;
-    unsigned short type;
+    u16 pri : 3;
+    u16 cfi : 1;
+    u16 vlanid : 12;
+    u16 type;
 } BPF_PACKET_HEADER;
 
 struct arp_t {
-    unsigned short htype;
-    unsigned short ptype;
-    unsigned char hlen;
-    unsigned char plen;
-    unsigned short oper;
-    unsigned long long sha : 48;
-    unsigned long long spa : 32;
-    unsigned long long tha : 48;
-    unsigned int tpa;
+    u16 htype;
+    u16 ptype;
+    u8 hlen;
+    u8 plen;
+    u16 oper;
+    u64 sha : 48;
+    u64 spa : 32;
+    u64 tha : 48;
+    u32 tpa;
 } BPF_PACKET_HEADER;
 
 struct ip_t {
-    unsigned char ver : 4;
-    unsigned char hlen : 4;
-    unsigned char tos;
-    unsigned short tlen;
-    unsigned short identification;
-    unsigned short ffo_unused : 1;
-    unsigned short df : 1;
-    unsigned short mf : 1;
-    unsigned short foffset : 13;
-    unsigned char ttl;
-    unsigned char nextp;
-    unsigned short hchecksum;
-    unsigned int src;
-    unsigned int dst;
+    u8 ver : 4;
+    u8 hlen : 4;
+    u8 tos;
+    u16 tlen;
+    u16 identification;
+    u16 ffo_unused : 1;
+    u16 df : 1;
+    u16 mf : 1;
+    u16 foffset : 13;
+    u8 ttl;
+    u8 nextp;
+    u16 hchecksum;
+    u32 src;
+    u32 dst;
 } BPF_PACKET_HEADER;
 
 struct icmp_t {
-    unsigned char type;
-    unsigned char code;
-    unsigned short checksum;
+    u8 type;
+    u8 code;
+    u16 checksum;
 } BPF_PACKET_HEADER;
 
 struct ip6_t {
-    unsigned int ver : 4;
-    unsigned int priority : 8;
-    unsigned int flow_label : 20;
-    unsigned short payload_len;
-    unsigned char next_header;
-    unsigned char hop_limit;
-    unsigned long long src_hi;
-    unsigned long long src_lo;
-    unsigned long long dst_hi;
-    unsigned long long dst_lo;
+    u32 ver : 4;
+    u32 priority : 8;
+    u32 flow_label : 20;
+    u16 payload_len;
+    u8 next_header;
+    u8 hop_limit;
+    u64 src_hi;
+    u64 src_lo;
+    u64 dst_hi;
+    u64 dst_lo;
 } BPF_PACKET_HEADER;
 
 struct ip6_opt_t {
-    unsigned char next_header;
-    unsigned char ext_len;
-    unsigned char pad[6];
+    u8 next_header;
+    u8 ext_len;
+    u8 pad[6];
 } BPF_PACKET_HEADER;
 
 struct icmp6_t {
-    unsigned char type;
-    unsigned char code;
-    unsigned short checksum;
+    u8 type;
+    u8 code;
+    u16 checksum;
 } BPF_PACKET_HEADER;
 
 struct udp_t {
-    unsigned short sport;
-    unsigned short dport;
-    unsigned short length;
-    unsigned short crc;
+    u16 sport;
+    u16 dport;
+    u16 length;
+    u16 crc;
 } BPF_PACKET_HEADER;
 
 struct tcp_t {
-    unsigned short src_port;
-    unsigned short dst_port;
-    unsigned int seq_num;
-    unsigned int ack_num;
-    unsigned char offset : 4;
-    unsigned char reserved : 4;
-    unsigned char flag_cwr : 1;
-    unsigned char flag_ece : 1;
-    unsigned char flag_urg : 1;
-    unsigned char flag_ack : 1;
-    unsigned char flag_psh : 1;
-    unsigned char flag_rst : 1;
-    unsigned char flag_syn : 1;
-    unsigned char flag_fin : 1;
-    unsigned short rcv_wnd;
-    unsigned short cksum;
-    unsigned short urg_ptr;
+    u16 src_port;
+    u16 dst_port;
+    u32 seq_num;
+    u32 ack_num;
+    u8 offset : 4;
+    u8 reserved : 4;
+    u8 flag_cwr : 1;
+    u8 flag_ece : 1;
+    u8 flag_urg : 1;
+    u8 flag_ack : 1;
+    u8 flag_psh : 1;
+    u8 flag_rst : 1;
+    u8 flag_syn : 1;
+    u8 flag_fin : 1;
+    u16 rcv_wnd;
+    u16 cksum;
+    u16 urg_ptr;
 } BPF_PACKET_HEADER;
 
 struct vxlan_t {
-    unsigned int rsv1 : 4;
-    unsigned int iflag : 1;
-    unsigned int rsv2 : 3;
-    unsigned int rsv3 : 24;
-    unsigned int key : 24;
-    unsigned int rsv4 : 8;
+    u32 rsv1 : 4;
+    u32 iflag : 1;
+    u32 rsv2 : 3;
+    u32 rsv3 : 24;
+    u32 key : 24;
+    u32 rsv4 : 8;
 } BPF_PACKET_HEADER;
 
 struct vxlan_gbp_t {
-    unsigned int gflag : 1;
-    unsigned int rsv1 : 3;
-    unsigned int iflag : 1;
-    unsigned int rsv2 : 3;
-    unsigned int rsv3 : 1;
-    unsigned int dflag : 1;
-    unsigned int rsv4 : 1;
-    unsigned int rsv5 : 1;
-    unsigned int aflag : 1;
-    unsigned int rsv6 : 3;
-    unsigned int tag : 16;
-    unsigned int key : 24;
-    unsigned int rsv7 : 8;
+    u32 gflag : 1;
+    u32 rsv1 : 3;
+    u32 iflag : 1;
+    u32 rsv2 : 3;
+    u32 rsv3 : 1;
+    u32 dflag : 1;
+    u32 rsv4 : 1;
+    u32 rsv5 : 1;
+    u32 aflag : 1;
+    u32 rsv6 : 3;
+    u32 tag : 16;
+    u32 key : 24;
+    u32 rsv7 : 8;
 } BPF_PACKET_HEADER;
