@@ -190,8 +190,9 @@ class SimRing(abc.ABC):
                 self._rings = []
                 self._map.release()
 
+    @abc.abstractmethod
     def _close_rings(self) -> None:
-        """What the opening has to undo; nothing for a ring buffer, which belongs to the map."""
+        """Undoes what the opening did to the map."""
 
 
 class SimPerfRing(SimRing):
@@ -241,6 +242,9 @@ class SimRingBuffer(SimRing):
     def __init__(self, map: SimMap, callback: Callable[[memoryview], object]) -> None:
         self._callback = callback
         super().__init__(map, [map.pointer.rings])
+
+    def _close_rings(self) -> None:
+        """Nothing: the ring is the map's own."""
 
     def _consume_one(self, at: int, ring: Any, end: int) -> int:
         count = 0
