@@ -12,7 +12,7 @@ from typing import Any
 from pycparser import c_ast
 from pycparserext.ext_c_parser import TypeList
 
-from cfront.check_type import Attributes, EnumConst, ExternFunction, Symbol, Table, TypeChecker, Typedef
+from cfront.check_type import EnumConst, ExternFunction, Symbol, Table, TypeChecker, Typedef
 from cfront.ctype import (
     BOOL,
     CHAR,
@@ -713,9 +713,6 @@ class ExprChecker(TypeChecker):
             self.error(f"function '{symbol.name}' is declared but has no body", node, "define it as a static inline function")
         args = self.arguments(node, symbol.name, symbol.type)
         return CallExtern(symbol.type.result, self.span(node), symbol.name, symbol.type, args)
-
-    def declaration_attributes(self, node: Any) -> Attributes:
-        return self.attributes(getattr(node, "funcspec", None))
 
 
 def place_pointer(place: Expr) -> Expr:

@@ -30,8 +30,7 @@ def same_as_golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None
     return compare
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+def _skipping_what_linux_lacks(item: pytest.Item) -> Generator[None, object, object]:
     """A test of the running Linux is skipped where that lacks something, and on nothing else; with BCC_PY_LINUX=1 it
     fails there, so that a machine that should have everything cannot pass by skipping."""
     try:
@@ -40,3 +39,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         if item.get_closest_marker("linux") is None or os.environ.get("BCC_PY_LINUX") == "1":
             raise
         pytest.skip(str(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _skipping_what_linux_lacks(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _skipping_what_linux_lacks(item))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,12 +95,7 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "dict":
         yield DictKernel()
         return
-    try:
-        made = LinuxKernel()
-    except NotSupportedError as error:
-        if os.environ.get("BCC_PY_LINUX") == "1":
-            raise
-        pytest.skip(str(error))
+    made = LinuxKernel()
     yield made
     made.close()
 

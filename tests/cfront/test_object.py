@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bcc_py import BPF, NotSupportedError, VerifierError
+from bcc_py import BPF, VerifierError
 from bcc_py.elf import read_object
 from bcc_py.isa import Insn
 from bcc_py.kernel import Kernel
@@ -103,16 +102,6 @@ def test_types_of_tables_are_in_the_btf(content: bytes) -> None:
     types = Btf(read_object(content).btf)
     event = types.find("struct", "event")
     assert event is not None and event.size == 32
-
-
-@pytest.fixture(scope="module", params=["sim", pytest.param("linux", marks=pytest.mark.linux)])
-def kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
-    try:
-        opened = BPF._open_kernel(request.param)
-    except NotSupportedError as error:
-        pytest.skip(str(error))
-    yield opened
-    opened.close()
 
 
 def test_the_kernel_takes_the_object_and_its_debug_information(kernel: Kernel) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 import pytest
 
-from bcc_py import BPF, NotSupportedError
+from bcc_py import BPF
 from bcc_py.kernel import Kernel
 
 ETHERNET = bytes.fromhex("aabbccddeeff 102030405060 0800")
@@ -23,16 +22,6 @@ int run(struct __sk_buff *skb) {
     struct ip_t *ip = cursor_advance(cursor, sizeof(*ip));
     struct tcp_t *tcp = cursor_advance(cursor, sizeof(*tcp));
 """
-
-
-@pytest.fixture(scope="module")
-def linux() -> Iterator[Kernel]:
-    try:
-        kernel = BPF._open_kernel("linux")
-    except NotSupportedError as error:
-        pytest.skip(str(error))
-    yield kernel
-    kernel.close()
 
 
 def run(kernel: Kernel, body: str) -> tuple[int, bytes]:

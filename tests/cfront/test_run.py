@@ -11,12 +11,11 @@ import random
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bcc_py import BPF, NotSupportedError
+from bcc_py import BPF
 from bcc_py.jit import NativeLibrary
 from bcc_py.kernel import Kernel
 from cfront import compile_host
@@ -75,16 +74,6 @@ def test_native_code_equals_gcc(case: Case, expected: dict[str, list[int]]) -> N
     library = NativeLibrary(compile_host(text, filename=case.name))
     run = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)(library.address("run"))
     assert [run(a, b) for a, b in ARGUMENTS] == expected[case.name]
-
-
-@pytest.fixture(scope="module")
-def kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
-    try:
-        opened = BPF._open_kernel(request.param)
-    except NotSupportedError as error:
-        pytest.skip(str(error))
-    yield opened
-    opened.close()
 
 
 PROGRAM = """

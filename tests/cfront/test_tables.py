@@ -3,11 +3,8 @@ the program that uses it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from bcc_py import BPF, NotSupportedError
 from bcc_py.elf import read_object
 from bcc_py.kernel import Kernel
 from bcc_py.load import load
@@ -46,17 +43,6 @@ TABLES = [
     ('BPF_TABLE("lru_percpu_hash", u32, u64, t, 6)', MapType.LRU_PERCPU_HASH, 4, 8, 6, 0),
     ('BPF_F_TABLE("hash", u32, u64, t, 6, 1)', MapType.HASH, 4, 8, 6, 1),
 ]
-
-
-@pytest.fixture(scope="module")
-def linux() -> Iterator[Kernel]:
-    try:
-        kernel = BPF._open_kernel("linux")
-    except NotSupportedError as error:
-        pytest.skip(str(error))
-    yield kernel
-    kernel.close()
-
 
 
 @pytest.mark.parametrize("row", TABLES, ids=lambda one: one[0])

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from bcc_py.errors import NotSupportedError
 from bcc_py.isa import PSEUDO_MAP_FD, Insn, assemble
 from bcc_py.linux.kernel import LinuxKernel
 from bcc_py.spec import MapSpec, ProgramSpec
@@ -21,12 +20,7 @@ def open_descriptors() -> int:
 @pytest.fixture
 def kernel() -> Iterator[LinuxKernel]:
     """A LinuxKernel; the test fails if it leaves a descriptor open."""
-    try:
-        made = LinuxKernel()
-    except NotSupportedError as error:
-        if os.environ.get("BCC_PY_LINUX") == "1":
-            raise
-        pytest.skip(str(error))
+    made = LinuxKernel()
     before = open_descriptors()
     try:
         yield made

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 import pytest
 
 from bcc_py.bpf import BPF
-from bcc_py.errors import NotSupportedError
 from bcc_py.linux import feature
 from bcc_py.tools import execsnoop, exitsnoop, syscount, tcpstates
 from tests.tools.runs import TOOLS, run, start, totals
@@ -28,13 +27,8 @@ SECONDS = 30
 
 @pytest.fixture(scope="module", autouse=True)
 def _linux() -> None:
-    """Skips where the kernel lacks what the tools need; fails instead if BCC_PY_LINUX=1."""
-    try:
-        BPF(text="TRACEPOINT_PROBE(sched, sched_process_exec) { return 0; }", kernel="linux").close()
-    except NotSupportedError as error:
-        if os.environ.get("BCC_PY_LINUX") == "1":
-            raise
-        pytest.skip(str(error))
+    """Asks for what the tools need, once; a test is skipped where the kernel lacks it (tests/conftest.py)."""
+    BPF(text="TRACEPOINT_PROBE(sched, sched_process_exec) { return 0; }", kernel="linux").close()
 
 
 @contextmanager
