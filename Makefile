@@ -22,6 +22,8 @@ test: .venv/developed
 
 bench: .venv/developed
 	$(BIN)/python -m tests.bench.start
+	$(BIN)/python -m tests.bench.compile
+	$(BIN)/python -m tests.bench.size
 	$(BIN)/python -m tests.bench.run
 	$(BIN)/python -m tests.bench.events
 

@@ -8,6 +8,7 @@ implementations, load.py, table.py and cfront."""
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import re
 import sys
@@ -24,8 +25,6 @@ from bcc_py.isa import disassemble, encode
 from bcc_py.kernel import Kernel, Link, Map, Program, Ring, TraceLine
 from bcc_py.linux.kernel import LinuxKernel
 from bcc_py.load import load_maps, relocate, with_type
-from bcc_py.sim.replay.source import replay_kernel
-from bcc_py.sim.world import sim_kernel_from_spec
 from bcc_py.spec import Hook, HookKind, ObjectSpec
 from bcc_py.table import PerfEventArray, RingBuf, Table, table_for
 from cfront.btf import Btf
@@ -50,18 +49,22 @@ _SYSCALL_PREFIXES = ("sys_", "__x64_sys_", "__x32_compat_sys_", "__ia32_compat_s
 
 
 def kernel_from_spec(spec: str) -> Kernel:
-    """The kernel that spec names: "sim" or "sim:WORKLOAD,...", "replay:FILE", "linux".
+    """The kernel that spec names: "sim" or "sim:WORKLOAD,...", "replay:FILE", "linux". The simulator, which brings
+    the verifier and the JIT, is imported when it is first asked for.
 
     Raises ValueError for other words, NotSupportedError where the kernel is not to be had here, ObjectError for
     a recording that cannot be opened or read."""
-    if spec == "linux":
-        return LinuxKernel()
     kind, _, rest = spec.partition(":")
-    if kind == "replay" and rest:
-        return replay_kernel(rest)
-    if kind.partition(",")[0] == "sim":
-        return sim_kernel_from_spec(spec)
-    raise ValueError(f"no kernel is called {spec!r} (write sim, sim:shell, replay:FILE or linux)")
+    kernel: Kernel
+    if spec == "linux":
+        kernel = LinuxKernel()
+    elif kind == "replay" and rest:
+        kernel = importlib.import_module("bcc_py.sim.replay.source").replay_kernel(rest)
+    elif kind.partition(",")[0] == "sim":
+        kernel = importlib.import_module("bcc_py.sim.world").sim_kernel_from_spec(spec)
+    else:
+        raise ValueError(f"no kernel is called {spec!r} (write sim, sim:shell, replay:FILE or linux)")
+    return kernel
 
 
 def _text(given: str | bytes) -> str:
@@ -98,6 +101,9 @@ class BPF:
     $BCC_PY_KERNEL, else "sim". Functions named kprobe__F, kretprobe__F, tracepoint__CAT__EVENT (TRACEPOINT_PROBE)
     and raw_tracepoint__EVENT are attached at once, in alphabetical order.
 
+    warnings: what the compiler found doubtful in the text, as texts; they also go to the logger "bcc_py", which
+    prints them to stderr unless logging is configured otherwise. The flag -w asks for none.
+
     Raises CompileError, VerifierError, LoadError, AttachError, MapError, NotSupportedError, ValueError."""
 
     SOCKET_FILTER = ProgType.SOCKET_FILTER
@@ -119,6 +125,7 @@ class BPF:
         content = Path(filename).read_text(errors="surrogateescape") if src_file else _text(text or "")
         self._owns_kernel = kernel is None or isinstance(kernel, str)
         self.kernel = self._open_kernel(kernel)
+        self.warnings: tuple[str, ...] = ()
         self.tables: dict[str, Table] = {}
         self.funcs: dict[str, Function] = {}
         self._maps: dict[str, Map] = {}
@@ -141,14 +148,31 @@ class BPF:
 
     def _compile(self, text: str, filename: str, cflags: list[str]) -> ObjectSpec:
         """The object of text, from the cache if the same text met the same kernel before."""
-        defines = {"LINUX_VERSION_CODE": str(_version_code(self.kernel.release))}
-        parts = (text, filename, *cflags, self.kernel.types_key, *defines.values())
+        defines = self._defines(" ".join((text, *cflags)))
+        parts = (text, filename, *cflags, self.kernel.types_key, *(f"{name}={value}" for name, value in defines.items()))
 
         def build() -> bytes:
-            return cfront.compile_unit(text, filename=filename, cflags=cflags, types=self.kernel.types, defines=defines).object
+            made = cfront.compile_unit(text, filename=filename, cflags=cflags, types=self.kernel.types, defines=defines)
+            said = "\0".join(str(one) for one in made.warnings).encode("utf-8", "surrogateescape")
+            return len(said).to_bytes(4, "little") + said + made.object
 
         reads_files = any(one.startswith("-I") for one in cflags) or '#include "' in text
-        return read_object(build() if reads_files else cached("object", parts, build))
+        content = build() if reads_files else cached("unit", parts, build)
+        end = 4 + int.from_bytes(content[:4], "little")
+        self.warnings = tuple(content[4:end].decode("utf-8", "surrogateescape").split("\0")) if end > 4 else ()
+        for one in self.warnings:
+            importlib.import_module("logging").getLogger("bcc_py").warning("%s", one)
+        return read_object(content[end:])
+
+    def _defines(self, words: str) -> dict[str, str]:
+        """The macros that this kernel answers for, of those that are named in words."""
+        defines = {"LINUX_VERSION_CODE": str(_version_code(self.kernel.release))}
+        if "bpf_num_cpus" in words:
+            defines["bpf_num_cpus()"] = str(self.kernel.cpus)
+        if "CONFIG_" in words:
+            named = sorted(set(re.findall(r"\bCONFIG_\w+", words)))
+            defines |= self.kernel.config([*named, *(f"{one}_MODULE" for one in named)])
+        return defines
 
     # -- programs
 

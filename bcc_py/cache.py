@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import os
 import sys
 import tempfile
 from collections.abc import Callable
-from importlib import metadata, resources
 from pathlib import Path
+
+import cfront
 
 __all__ = ["cached", "compiler_digest"]
 
@@ -27,28 +29,22 @@ def _directory() -> Path:
 
 
 @functools.cache
-def _versions() -> str:
-    names = ("bcc_py", "llvmlite", "pycparser", "pycparserext")
-    return " ".join(f"{name}-{_version(name)}" for name in names) + " python-" + sys.version.split()[0]
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "source"
-
-
-@functools.cache
 def compiler_digest() -> str:
-    """A digest of the compiler's own sources: a changed compiler must not find what the old one made."""
-    digest = hashlib.sha256()
-    root = resources.files("cfront")
-    for folder in (root, root / "include", root / "include" / "bcc"):
-        for entry in sorted(folder.iterdir(), key=lambda one: one.name):
-            if entry.is_file() and entry.name.endswith((".py", ".h")):
-                digest.update(entry.read_bytes())
-    return digest.hexdigest()
+    """Words for the compiler as it is installed: a changed one must not find what the old one made. Of every file
+    its size and time of change, and where the packages that it is built on lie, which says their versions."""
+    words = [sys.version.split()[0]]
+    for name in ("llvmlite", "pycparser", "pycparserext"):
+        found = importlib.util.find_spec(name)
+        words.append(_stamp(Path(found.origin)) if found is not None and found.origin else name)
+    root = Path(cfront.__file__).parent
+    for folder in (root, *(Path(one) for one in os.scandir(root / "include") if one.is_dir())):
+        words += [_stamp(Path(one)) for one in os.scandir(folder) if one.name.endswith((".py", ".h"))]
+    return hashlib.sha256("\n".join(sorted(words)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    found = path.stat()
+    return f"{path} {found.st_size} {found.st_mtime_ns}"
 
 
 def cached(kind: str, parts: tuple[str, ...], build: Callable[[], bytes]) -> bytes:
@@ -56,7 +52,7 @@ def cached(kind: str, parts: tuple[str, ...], build: Callable[[], bytes]) -> byt
     if os.environ.get("BCC_PY_CACHE") == "0":
         return build()
     digest = hashlib.sha256()
-    for one in (kind, _versions(), compiler_digest(), *parts):
+    for one in (kind, compiler_digest(), *parts):
         digest.update(f"{len(one)}:{one}".encode("utf-8", "surrogateescape"))
     path = _directory() / f"{kind}-{digest.hexdigest()[:40]}"
     kept = _read_checked(path)

@@ -26,7 +26,7 @@ from itertools import pairwise
 
 from bcc_py.errors import ObjectError
 from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, Insn, decode
-from bcc_py.spec import FuncInfo, Hook, HookKind, LineInfo, MapSpec, ObjectSpec, ProgramSpec, Reloc, RelocKind
+from bcc_py.spec import FuncInfo, Hook, HookKind, LineInfo, MapSpec, ObjectSpec, ProgramSpec, Reloc, RelocKind, Sharing
 from cfront.uapi import SECTIONS, MapType, SectionRule
 
 __all__ = ["MAX_DATA_BYTES", "read_object"]
@@ -63,8 +63,13 @@ def read_object(data: bytes) -> ObjectSpec:
         if spec.name in programs:
             raise ObjectError(f"two programs are called {spec.name}", spec.section)
         programs[spec.name] = spec
-    typed = {name: dataclasses.replace(one, btf=btf.raw) for name, one in maps.specs.items()}
+    typed = {name: _with_btf(one, btf.raw) for name, one in maps.specs.items()}
     return ObjectSpec(programs, typed, license_text, btf.raw)
+
+
+def _with_btf(spec: MapSpec, btf: bytes) -> MapSpec:
+    inner = spec.inner and dataclasses.replace(spec.inner, btf=btf)
+    return dataclasses.replace(spec, btf=btf, inner=inner)
 
 
 # ---- bytes
@@ -340,6 +345,7 @@ class _Maps:
         if section and section.size:
             self._definitions(elf, section, btf)
             self._events(btf)
+            self._notes(elf)
         for one in elf.sections:
             if one.flags & _SHF_ALLOC and one.size and one.name.startswith((".data", ".rodata", ".bss")):
                 self._data(elf, one, btf)
@@ -372,6 +378,20 @@ class _Maps:
                 raise ObjectError(f"{name} names no map's records", ".bcc.events")
             self.specs[map.name] = dataclasses.replace(map, event_type=pointer.size_or_type)
 
+    def _notes(self, elf: _Elf) -> None:
+        """What a definition has no member for: __table_NAME in .bcc.tables is a string of lines, "public", "extern",
+        "shared" (public too: the namespaces that BCC has besides are not reached from Python) or "pin=PATH"."""
+        section = elf.named(".bcc.tables")
+        for one in elf.symbols if section else ():
+            if section is None or one.section != section.index or not one.name.startswith("__table_"):
+                continue
+            map = self.specs.get(one.name.removeprefix("__table_"))
+            if map is None:
+                raise ObjectError(f"{one.name} notes nothing about a map", ".bcc.tables", one.value)
+            for line in _Bytes(section.data, section.name).text(one.value).split("\n"):
+                map = _noted(map, line)
+            self.specs[map.name] = map
+
     def _data(self, elf: _Elf, section: _Section, btf: _Btf) -> None:
         if next(elf.relocations(section), None) is not None:
             raise ObjectError("pointers in initialised data are not supported", section.name)
@@ -386,6 +406,17 @@ class _Maps:
         self.values[section.index] = section.name
 
 
+def _noted(map: MapSpec, line: str) -> MapSpec:
+    if line in ("public", "shared"):
+        return dataclasses.replace(map, sharing=Sharing.PUBLIC)
+    if line == "extern":
+        return dataclasses.replace(map, sharing=Sharing.EXTERN)
+    if line.startswith("pin=/") and len(line) < _MAX_PATH:
+        return dataclasses.replace(map, pin=line.removeprefix("pin="))
+    raise ObjectError(f"map {map.name}: unknown note {line[:40]!r}", ".bcc.tables")
+
+
+_MAX_PATH = 4096
 _COUNTS = frozenset(("type", "max_entries", "key_size", "value_size", "map_flags", "pinning", "numa_node", "map_extra"))
 
 

@@ -6,13 +6,15 @@ which one it has. Handles own what they name: close() is idempotent and detaches
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from bcc_py.errors import MapError
 from bcc_py.spec import Hook, MapSpec, ProgramSpec
 from cfront.btf import TypeSource
 
-__all__ = ["Kernel", "Link", "Map", "Program", "Ring", "TestRun", "TraceLine"]
+__all__ = ["Kernel", "Link", "Map", "Program", "Ring", "TestRun", "TraceLine", "check_pinned", "shared_spec",
+           "undefined_table"]
 
 
 class Map(Protocol):
@@ -98,7 +100,14 @@ class Kernel(Protocol):
         """Words that differ whenever types may answer differently: a key for what was compiled against it. Cheap:
         reads no BTF."""
 
-    def create_map(self, spec: MapSpec) -> Map: ...  # MapError, NotSupportedError
+    def create_map(self, spec: MapSpec) -> Map:
+        """A live map. One that exists already where spec.sharing is EXTERN (its public namesake) or where something is
+        at spec.pin, which must agree with spec. Raises MapError, NotSupportedError."""
+
+    def config(self, names: Iterable[str]) -> dict[str, str]:
+        """Of these options of the kernel's configuration (CONFIG_NAME, CONFIG_NAME_MODULE) those that are set, with
+        what the kernel's own C sees them as: "1", a number, a string in quotes."""
+
     def load_program(self, spec: ProgramSpec) -> Program:
         """Verifies and loads; map loads already name fds of this kernel's maps (src=PSEUDO_MAP_FD or
         PSEUDO_MAP_VALUE). Raises VerifierError, LoadError, NotSupportedError."""
@@ -134,3 +143,26 @@ class Kernel(Protocol):
     def tracepoints(self) -> Iterable[str]: ...  # "category:event"
     def ksym(self, address: int) -> tuple[str, int] | None: ...  # (function, offset)
     def close(self) -> None: ...
+
+
+def undefined_table(name: str, public: Iterable[str]) -> str:
+    """The sentence about an extern table that no object has made public."""
+    return f"reference to undefined table {name} (public tables: {', '.join(sorted(public)) or 'none'})"
+
+
+def shared_spec(wanted: MapSpec, found: MapSpec) -> MapSpec:
+    """wanted, an extern table, with what the public map that was found is. Raises MapError where they disagree."""
+    for what, here, there in (("key", wanted.key_size, found.key_size), ("leaf", wanted.value_size, found.value_size)):
+        if here != there:
+            raise MapError(f"opening public table {wanted.name}: its {what} is of {there} bytes, the text says {here}", wanted.name)
+    return replace(wanted, type=found.type, max_entries=found.max_entries, flags=found.flags)
+
+
+def check_pinned(wanted: MapSpec, found: MapSpec, type: int | None = None) -> None:
+    """Raises MapError unless the map at wanted.pin is as wanted says. type: the map's, where found has the wanted one's."""
+    rows = (("type", int(wanted.type), int(found.type) if type is None else type),
+            ("key bytes", wanted.key_size, found.key_size), ("leaf bytes", wanted.value_size, found.value_size),
+            ("entries", wanted.max_entries, found.max_entries))
+    wrong = [f"{what} {there}, the text says {here}" for what, here, there in rows if here != there]
+    if wrong:
+        raise MapError(f"opening map {wanted.name} pinned at {wanted.pin}: {'; '.join(wrong)} (unpin it or change the table)", wanted.name)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from bcc_py.isa import Insn
 from cfront.uapi import AttachType, MapType, ProgType
 
-__all__ = ["FuncInfo", "Hook", "HookKind", "LineInfo", "MapSpec", "ObjectSpec", "ProgramSpec", "Reloc", "RelocKind"]
+__all__ = [
+    "FuncInfo", "Hook", "HookKind", "LineInfo", "MapSpec", "ObjectSpec", "ProgramSpec", "Reloc", "RelocKind", "Sharing",
+]
 
 
 class HookKind(enum.Enum):
@@ -35,10 +37,20 @@ class Hook:
         return f"{self.kind.value} {self.name}" + (f"+{self.offset:#x}" if self.offset else "")
 
 
+class Sharing(enum.Enum):
+    """Whose a map is. The value is the word in the object."""
+
+    OWN = ""  # this object's alone
+    PUBLIC = "public"  # this object's, and others on the same kernel may open it by name
+    EXTERN = "extern"  # another object's, public under this name
+
+
 @dataclass(frozen=True, slots=True)
 class MapSpec:
     """One map to create. Sizes in bytes; key_type and value_type: BTF type ids in the object's .BTF, 0
-    if it has none; event_type: the BTF id of what a perf or ring buffer carries (the pointee), 0 if unknown."""
+    if it has none; event_type: the BTF id of what a perf or ring buffer carries (the pointee), 0 if unknown.
+    inner: what the maps that a map of maps holds are like. pin: the path under which the map outlives its users,
+    "" for none. type is UNSPEC where sharing is EXTERN: the map that is found has one."""
 
     name: str
     type: MapType
@@ -51,6 +63,8 @@ class MapSpec:
     event_type: int = 0
     inner: MapSpec | None = None
     initial: bytes = b""  # .data, .rodata: the one value
+    pin: str = ""
+    sharing: Sharing = Sharing.OWN
     btf: bytes = field(default=b"", repr=False, compare=False)  # the .BTF that the type ids are of
 
 

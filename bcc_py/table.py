@@ -525,7 +525,7 @@ class RingBuf(_Records):
 _CLASSES: dict[MapType, type[Table]] = {
     MapType.HASH: HashTable, MapType.LRU_HASH: LruHash, MapType.ARRAY: Array, MapType.PERCPU_HASH: PerCpuHash,
     MapType.LRU_PERCPU_HASH: PerCpuHash, MapType.PERCPU_ARRAY: PerCpuArray, MapType.PERF_EVENT_ARRAY: PerfEventArray,
-    MapType.RINGBUF: RingBuf,
+    MapType.RINGBUF: RingBuf, MapType.ARRAY_OF_MAPS: ArrayBase, MapType.HASH_OF_MAPS: HashTable,
 }
 
 

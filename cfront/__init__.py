@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cfront.btf import Btf, TypeSource
 from cfront.errors import BpfError, CompileError, Diagnostic, ObjectError
+from cfront.pause import collector_paused
 from cfront.source import Span
 
 if TYPE_CHECKING:
@@ -27,4 +28,5 @@ _OF_THE_DRIVER = frozenset(("CPUS", "Compiled", "checked", "compile", "compile_h
 def __getattr__(name: str) -> Any:
     if name not in _OF_THE_DRIVER:
         raise AttributeError(f"module 'cfront' has no attribute {name!r}")
-    return getattr(importlib.import_module("cfront.driver"), name)
+    with collector_paused():
+        return getattr(importlib.import_module("cfront.driver"), name)

@@ -2,8 +2,8 @@
 
 Input: a text in BCC's dialect (a file, or "-" for standard input) and flags in clang's spelling. Output: the
 object, or what a pass before it gives: expanded tokens, the names of the checked functions, tables and
-globals, LLVM IR, assembly. Diagnostics go to standard error; the exit status is 1 where there is an error,
-2 for a wrong command line. This is a command: it alone in cfront prints and exits."""
+globals, LLVM IR, assembly; with --run, what a program for this machine does. Diagnostics go to standard error;
+the exit status is 1 where there is an error, 2 for a wrong command line, and the program's own with --run. This is a command: it alone in cfront prints and exits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from cfront import CPUS, Btf, CompileError, Diagnostic, ObjectError, TypeSource, checked, compile_unit, syntax_tree
+from cfront.btf import JoinedTypes
 from cfront.preprocess import parse_flags, preprocess, text_from_tokens
+from cfront.run import run_main
+from cfront.tracepoint import TracepointFormat, TracepointTypes, parse_format
 from cfront.tree import Unit
 
 __all__ = ["main"]
 
 _KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
+_TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _STAGES = ("preprocess", "parse", "check", "ir", "emit")
 
 
@@ -34,9 +38,11 @@ class _InOrder(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cfront", description="compile a text in BCC's C dialect to an eBPF object")
-    parser.add_argument("file", help='the C text, "-" for standard input')
+    parser.add_argument("file", nargs="?", default="", help='the C text, "-" for standard input')
     parser.add_argument("-o", dest="output", default="", help="where the result goes; the default is FILE.o for an object, else standard output")
     parser.add_argument("--emit", choices=("obj", "asm", "ir"), default="obj", help="what the last pass gives (default: obj)")
+    parser.add_argument("--run", nargs=argparse.REMAINDER, metavar="FILE [WORD...]",
+                        help="compile FILE for this machine, run its main() with the words, and end with its status")
     parser.add_argument("--stop-after", choices=_STAGES, default="emit", help="print what this pass gives and stop")
     parser.add_argument("--target", choices=("bpf", "host"), default="bpf", help="what to generate code for (default: bpf)")
     parser.add_argument("--cpu", choices=CPUS, default="v3", help="the BPF instruction set (default: v3)")
@@ -51,10 +57,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _types(word: str) -> TypeSource | None:
-    """The types that --types names. Raises OSError, ObjectError."""
+    """The types that --types names; the running kernel's with its tracepoints. Raises OSError, ObjectError."""
     if word == "none" or (not word and not _KERNEL_BTF.exists()):
         return None
-    return Btf((_KERNEL_BTF if word in ("", "vmlinux") else Path(word)).read_bytes())
+    if word not in ("", "vmlinux"):
+        return Btf(Path(word).read_bytes())
+    btf = Btf(_KERNEL_BTF.read_bytes())
+    return JoinedTypes(TracepointTypes(_format, btf), btf)
+
+
+def _format(category: str, event: str) -> TracepointFormat | None:
+    """The running kernel's format of an event; None if it has none, or does not show it to this user."""
+    for root in _TRACEFS:
+        try:
+            return parse_format((root / "events" / category / event / "format").read_text(errors="replace"), category)
+        except OSError:
+            continue
+    return None
 
 
 def _flags(options: argparse.Namespace) -> list[str]:
@@ -103,14 +122,29 @@ def _write(options: argparse.Namespace, content: bytes, is_object: bool) -> None
         sys.stdout.buffer.flush()
 
 
+def _run(content: bytes, words: Sequence[str]) -> int:
+    """The status of the program, 1 where it cannot be linked."""
+    try:
+        return run_main(content, words)
+    except CompileError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; gives its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run:
+        options.file, options.target, options.emit, options.stop_after = options.run[0], "host", "obj", "emit"
+    if not options.file:
+        parser.error("name a file of C")
     filename = "<stdin>" if options.file == "-" else options.file
     try:
         content = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
         made, warnings = _compile(options, content.decode("utf-8", "surrogateescape"), filename)
-        _write(options, made, options.stop_after == "emit" and options.emit == "obj")
+        if not options.run:
+            _write(options, made, options.stop_after == "emit" and options.emit == "obj")
     except CompileError as error:
         print(error, file=sys.stderr)
         return 1
@@ -119,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     for one in () if options.quiet else warnings:
         print(one, file=sys.stderr)
-    return 0
+    return _run(made, options.run) if options.run else 0
 
 
 if __name__ == "__main__":

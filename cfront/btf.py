@@ -1,7 +1,7 @@
 """BTF bytes <-> C types.
 
 Btf reads: one scan notes where each type begins and which names it has (a vmlinux has 126,000 types; a
-program names 50), everything else is decoded when asked for. Records are lazy, so cycles through pointers
+program names 50), which is an index that can be kept; everything else is decoded when asked for. Records are lazy, so cycles through pointers
 end there. BtfWriter writes the types it is given and all they reach.
 
 TypeSource is what the compiler asks for types that the text does not define: a kernel is described to it
@@ -9,8 +9,12 @@ by one of these and by nothing else. Source: Documentation/bpf/btf.rst."""
 
 from __future__ import annotations
 
+import bisect
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Protocol
 
 from cfront.ctype import (
@@ -76,6 +80,8 @@ _MAGIC = 0xEB9F
 _EXTRA = {_INT: 1, _ARRAY: 3, _VAR: 1, _DECL_TAG: 1}
 _EACH = {_STRUCT: 3, _UNION: 3, _ENUM: 2, _FUNC_PROTO: 2, _DATASEC: 3, _ENUM64: 3}
 _TAGS = {"struct": (_STRUCT,), "union": (_UNION,), "enum": (_ENUM, _ENUM64), "typedef": (_TYPEDEF,)}
+_FINDABLE = frozenset((_STRUCT, _UNION, _ENUM, _ENUM64, _TYPEDEF, _FUNC))
+_INDEX_HEAD = struct.Struct("<II")  # types, names
 _MAX_DEPTH = 64  # of qualifiers and typedefs in a row; more means a cycle
 
 _NAMED_INTS = {
@@ -90,9 +96,12 @@ _SIZED_INTS = {(1, True): SCHAR, (1, False): UCHAR, (2, True): SHORT, (2, False)
 
 
 class Btf:
-    """The types in BTF bytes, by name and by id. Id 0 is void. Raises ObjectError where they are malformed."""
+    """The types in BTF bytes, by name and by id. Id 0 is void. Raises ObjectError
+    where they are malformed.
 
-    def __init__(self, content: bytes) -> None:
+    index: what index() gave for the same bytes, where a caller kept it; it is made otherwise."""
+
+    def __init__(self, content: bytes | memoryview, index: bytes = b"") -> None:
         if len(content) < 24:
             raise ObjectError(f"reading BTF: {len(content)} bytes are too few for a header", ".BTF")
         magic, version, _flags, hdr_len, type_off, type_len, str_off, str_len = struct.unpack_from("<HBBIIIII", content)
@@ -101,59 +110,78 @@ class Btf:
         if hdr_len + type_off + type_len > len(content) or hdr_len + str_off + str_len > len(content) or type_len % 4:
             raise ObjectError("reading BTF: a section lies outside the file", ".BTF", 8)
         start = hdr_len + type_off
-        self._words = memoryview(content[start : start + type_len]).cast("I")
-        self._strings = content[hdr_len + str_off : hdr_len + str_off + str_len]
-        self._at: list[int] = [0]  # word index of each type, by id
-        self._named: dict[int, dict[int, int]] = {kind: {} for kind in range(_ENUM64 + 1)}  # kind -> name offset -> id
-        self._by_name: dict[int, dict[bytes, int]] = {}  # kind -> name -> id, made when a kind is first asked for
-        self._enums: list[int] = []
+        self._words = memoryview(content)[start : start + type_len].cast("I")
+        self._content = content
+        self._strings_at = hdr_len + str_off
+        self._strings_end = self._strings_at + str_len
         self._types: dict[int, CType] = {}
-        self._enumerators: dict[int, int] | None = None
-        self._scan()
+        self._index = index or self._make_index()
+        types, names = _INDEX_HEAD.unpack_from(self._index)
+        body = memoryview(self._index)[_INDEX_HEAD.size :]
+        self._names = body[: names * 8].cast("Q")  # crc32 of a name, kind, id; sorted
+        self._at = body[names * 8 : names * 8 + types * 4].cast("I")  # word index of each type, by id
 
-    def _scan(self) -> None:
-        words, at, named, enums = self._words, self._at, self._named, self._enums
+    def index(self) -> bytes:
+        """Where the types begin and which names they have: for vmlinux 2 MB, found in 0.2 s."""
+        return self._index
+
+    def _make_index(self) -> bytes:
+        """One scan over all types, and the names of those that can be asked for by name."""
+        words = self._words
         extra = [_EXTRA.get(kind, 0) + 3 for kind in range(32)]
         each = [_EACH.get(kind, 0) for kind in range(32)]
-        by_name = [kind in (_STRUCT, _UNION, _ENUM, _ENUM64, _TYPEDEF, _FUNC, _DATASEC, _VAR) for kind in range(32)]
+        at = array("I", [0])
+        named: list[tuple[int, int]] = []  # name offset; kind and id
         pos, end = 0, len(words)
         while pos + 3 <= end:
             info = words[pos + 1]
             kind = info >> 24 & 31
             if kind == 0 or kind > _ENUM64:
                 raise ObjectError(f"reading BTF: type {len(at)} has unknown kind {kind}", ".BTF", pos * 4)
-            if by_name[kind]:
-                name = words[pos]
-                if name:
-                    named[kind].setdefault(name, len(at))
+            if kind in _FINDABLE:
+                if words[pos]:
+                    named.append((words[pos], kind << 27 | len(at)))
                 if kind in (_ENUM, _ENUM64):
-                    enums.append(len(at))
+                    last = min(pos + 3 + each[kind] * (info & 0xFFFF), end)
+                    named += [(words[one], len(at)) for one in range(pos + 3, last, each[kind])]
             at.append(pos)
             pos += extra[kind] + each[kind] * (info & 0xFFFF)
         if pos != end:
             raise ObjectError(f"reading BTF: type {len(at) - 1} is cut off", ".BTF", min(pos, end) * 4)
+        strings = bytes(self._content[self._strings_at : self._strings_end]).split(b"\0")
+        digests = dict(zip(accumulate([len(one) + 1 for one in strings], initial=0), map(zlib.crc32, strings), strict=False))
+        for offset, _ in named:
+            if offset not in digests:  # the end of another name
+                digests[offset] = zlib.crc32(self._bytes(offset))
+        names = array("Q", sorted([digests[offset] << 32 | rest for offset, rest in named]))
+        return _INDEX_HEAD.pack(len(at), len(names)) + names.tobytes() + at.tobytes()
 
     def __len__(self) -> int:
         return len(self._at)
 
     def _string(self, offset: int) -> str:
-        end = self._strings.find(b"\0", offset)
-        if offset >= len(self._strings) or end < 0:
-            raise ObjectError(f"reading BTF: name offset {offset} outside the strings", ".BTF", offset)
-        return self._strings[offset:end].decode("utf-8", "replace")
+        return self._bytes(offset).decode("utf-8", "replace")
 
-    def _names(self, kind: int) -> dict[bytes, int]:
-        """The ids of the types of this kind by name."""
-        found = self._by_name.get(kind)
-        if found is None:
-            strings = self._strings
-            found = {strings[at : strings.find(b"\0", at)]: id for at, id in reversed(self._named[kind].items())}
-            self._by_name[kind] = found
-        return found
+    def _bytes(self, offset: int) -> bytes:
+        start, end = self._strings_at + offset, self._strings_end
+        for stop in (start + 64, end):  # few names are longer
+            name, nul, _ = bytes(self._content[start : min(stop, end)]).partition(b"\0")
+            if nul:
+                return name
+        raise ObjectError(f"reading BTF: name offset {offset} outside the strings", ".BTF", offset)
+
+    def _ids(self, kind: int, name: bytes) -> Iterator[int]:
+        """The types of this kind that may have that name: their digests agree. Kind 0: the enums with an
+        enumerator of that name."""
+        wanted = zlib.crc32(name) << 5 | kind
+        at = bisect.bisect_left(self._names, wanted << 27)
+        while at < len(self._names) and self._names[at] >> 27 == wanted:
+            yield self._names[at] & 0x7FFFFFF
+            at += 1
 
     def _id(self, kinds: Iterable[int], name: str) -> int | None:
         key = name.encode()
-        return next((hit for kind in kinds if (hit := self._names(kind).get(key))), None)
+        return next((id for kind in kinds for id in self._ids(kind, key) if self._bytes(self._words[self._at[id]]) == key), None)
 
     def find(self, tag: str, name: str) -> CType | None:
         """The struct, union, enum or typedef of that name; None if there is none."""
@@ -168,14 +196,18 @@ class Btf:
         proto = self.type(self._words[self._at[id] + 2])
         return proto if isinstance(proto, Function) else None
 
+    def function_id(self, name: str) -> int | None:
+        """The id of the function of that name; None if there is none."""
+        return self._id((_FUNC,), name)
+
     def enumerator(self, name: str) -> int | None:
         """The value of an enumerator."""
-        if self._enumerators is None:
-            self._enumerators = {}
-            for id in self._enums:
-                self._enumerators.update(self._enum_values(id))
-        at = self._strings.find(b"\0" + name.encode() + b"\0")
-        return None if at < 0 or not name else self._enumerators.get(at + 1)
+        key = name.encode()
+        for id in self._ids(0, key):
+            for at, value in self._enum_values(id).items():
+                if self._bytes(at) == key:
+                    return value
+        return None
 
     def _enum_values(self, id: int) -> dict[int, int]:
         words, pos = self._words, self._at[id]

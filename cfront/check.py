@@ -8,6 +8,7 @@ Refuses with CompileError holding all of them."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pycparser import c_ast
@@ -16,7 +17,7 @@ from pycparserext.ext_c_parser import FuncDeclExt, PreprocessorLine, RangeExpres
 
 from cfront.btf import TypeSource
 from cfront.check_type import Attributes, ExternFunction, Typedef, _declarator_attributes
-from cfront.ctype import VOID, Array, CType, Enum, Function, Integer, Param, Record, is_scalar
+from cfront.ctype import VOID, Array, CType, Enum, Function, Integer, Param, Record, is_scalar, value_type
 from cfront.dialect import section_from_name
 from cfront.fold import wrap
 from cfront.packet import PacketChecker
@@ -24,6 +25,7 @@ from cfront.preprocess import Token
 from cfront.source import Span
 from cfront.tree import (
     Asm,
+    Assign,
     Block,
     Break,
     Case,
@@ -35,6 +37,7 @@ from cfront.tree import (
     GlobalVar,
     Goto,
     If,
+    Intrinsic,
     Label,
     LocalVar,
     Loop,
@@ -47,7 +50,7 @@ from cfront.tree import (
 __all__ = ["check"]
 
 _LICENSE_NAME = "the name '_license' is taken: it holds the license of the programs"
-_LICENSE_HINT = "write BPF_LICENSE(GPL), or choose another name"
+_LICENSE_HINT = "write #define BPF_LICENSE GPL, or choose another name"
 _MAX_GLOBAL_BYTES = 1 << 22  # of one variable; a section is one value of an array map
 
 MAX_BPF_ARGS = 5
@@ -89,7 +92,9 @@ class Checker(PacketChecker):
                 self.defined_later.discard(node.decl.name)
             with self.recovering():
                 self.external(node)
+        self.finish_tables()
         self.check_bodies()
+        self.check_externs()
         self.check_recursion()
         if any(one.severity == "error" for one in self.diagnostics):
             self.give_up()
@@ -106,13 +111,16 @@ class Checker(PacketChecker):
             self.static_assert(node)
         elif isinstance(node, (AsmNode,)):
             self.error("asm outside a function is not supported", node)
-        elif not isinstance(node, (c_ast.Pragma, PreprocessorLine)) and node is not None:
+        elif isinstance(node, c_ast.Pragma):
+            self.pragma(node)
+        elif not isinstance(node, PreprocessorLine) and node is not None:
             self.error("expected a declaration", node)
 
     def declare_typedef(self, node: c_ast.Typedef) -> None:
         attributes = self.attributes(_declarator_attributes(node.type))
         type = self.type_of(node.type, attributes)
-        self.declare(node.name, Typedef(type), node)
+        self.note_alignment(node, attributes)
+        self.declare(node.name, Typedef(type, attributes.align, self.is_volatile(node.type)), node)
 
     # -- globals
 
@@ -128,7 +136,9 @@ class Checker(PacketChecker):
                 return self.value(node.init).type, attributes
             finally:
                 self.unevaluated -= 1
-        return self.type_of(node.type, attributes), attributes
+        type = self.type_of(node.type, attributes)
+        self.note_alignment(node, attributes)
+        return type, attributes
 
     def global_declaration(self, node: c_ast.Decl) -> None:
         with self.declaring(node.name):
@@ -167,6 +177,7 @@ class Checker(PacketChecker):
         else:
             var = GlobalVar(node.name, type, span, _is_const(node.type), is_extern)
             var.section = attributes.section
+            var.align, var.is_volatile = attributes.align, self.is_volatile(node.type)
             self.declare(node.name, var, node)
             self.unit.globals.append(var)
         self.check_global_size(var)
@@ -175,8 +186,6 @@ class Checker(PacketChecker):
         if not var.type.is_complete and not is_extern:
             self.error(f"'{node.name}' has incomplete type '{var.type}'", node)
         self.check_global_size(var)
-        if is_extern and self.target == "bpf":
-            self.error(f"extern variable '{node.name}' has no definition here", node, "define it in this text")
 
     def check_global_size(self, var: GlobalVar) -> None:
         if self.target == "bpf" and var.type.size > _MAX_GLOBAL_BYTES:
@@ -263,6 +272,9 @@ class Checker(PacketChecker):
         for one in type.params:
             if isinstance(one.type, Record) and function.is_noinline:
                 self.error(f"noinline function '{function.name}' takes '{one.type}' by value", decl, "pass its address")
+        if function.is_global and not isinstance(type.result, (Integer, Enum)):
+            self.error(f"noinline function '{function.name}' returns '{type.result}', and is not static", decl,
+                       "make it static, or return an integer")
         if function.is_noinline and isinstance(type.result, Record):
             self.error(f"noinline function '{function.name}' returns '{type.result}'", decl, "drop noinline")
         if function.is_noinline and len(type.params) > MAX_BPF_ARGS:
@@ -300,6 +312,7 @@ class Checker(PacketChecker):
                     f"parameter {at + 1} of '{function.name}' has no name")
                 self.error(what, node, "write struct pt_regs *ctx" if self.is_program(function) else "")
             var = LocalVar(one.name, one.type, self.span(node), is_param=True)
+            var.is_volatile = self.is_volatile(node.type)
             if not one.type.is_complete:
                 self.error(f"parameter '{one.name}' has incomplete type '{one.type}'", node)
             function.params.append(var)
@@ -322,6 +335,11 @@ class Checker(PacketChecker):
     def declared_functions(self) -> list[ExternFunction]:
         """The functions that the text declares without a body."""
         return [one for one in self.scopes[0].values() if isinstance(one, ExternFunction)]
+
+    def check_externs(self) -> None:
+        for one in self.unit.globals:
+            if one.is_extern and self.target == "bpf":
+                self.report(f"extern variable '{one.name}' has no definition here", one.span, "define it in this text")
 
     def check_bodies(self) -> None:
         for called in self.calls.values():
@@ -377,6 +395,7 @@ class Checker(PacketChecker):
 
     def statements(self, node: Any) -> list[Stmt]:
         if isinstance(node, c_ast.Pragma):
+            self.pragma(node)
             self.unroll = _unroll_count(node.string)
             return []
         if isinstance(node, c_ast.Decl):
@@ -426,11 +445,12 @@ class Checker(PacketChecker):
         if attributes.table is not None:
             self.error("a table cannot be declared in a function", node, "move it in front of the function")
         if "static" in node.storage:
-            return self.static_local(node, type)
+            return self.static_local(node, type, attributes)
         if "extern" in node.storage:
             self.error("extern is not supported here", node)
         span = self.span(node)
         var = self.new_local(node.name, type, span)
+        var.align, var.is_volatile = attributes.align, self.is_volatile(node.type)
         if node.init is None and isinstance(type, Array) and type.count is None:
             self.error(f"'{node.name}' has no size", node)
         if type.is_complete is False and not isinstance(type, Array):
@@ -439,10 +459,11 @@ class Checker(PacketChecker):
         init = tuple(self.initialise_local(var, node.init)) if node.init is not None else ()
         return [Declare(span, var, init)]
 
-    def static_local(self, node: c_ast.Decl, type: CType) -> list[Stmt]:
+    def static_local(self, node: c_ast.Decl, type: CType, attributes: Attributes) -> list[Stmt]:
         assert self.function is not None
         self.static_count += 1
         var = GlobalVar(f"{self.function.name}.{node.name}.{self.static_count}", type, self.span(node), _is_const(node.type))
+        var.align, var.is_volatile = attributes.align, self.is_volatile(node.type)
         self.declare(node.name, var, node)
         self.check_global_size(var)
         if node.init is not None:
@@ -565,7 +586,31 @@ class Checker(PacketChecker):
             text = "".join(texts).replace('"', "").strip()
         if text:
             self.error("assembly code is not supported", node, 'only the compiler barrier asm volatile("" ::: "memory") is')
-        return Asm(self.span(node))
+        return Block(self.span(node), tuple(self.asm_operands(node)))
+
+    def asm_operands(self, node: Any) -> list[Stmt]:
+        """Empty code: its outputs become what nothing is known of, its inputs are computed, memory is what it is."""
+        span = self.span(node)
+        outputs, inputs = (_asm_pairs(getattr(node, one, None)) for one in ("output_operands", "input_operands"))
+        tied = {constraint: operand for constraint, operand in inputs if constraint.isdigit()}
+        kept = [self.asm_input(constraint, operand) for constraint, operand in inputs if not constraint.isdigit()]
+        statements: list[Stmt] = []
+        for at, (constraint, operand) in enumerate(outputs):
+            place = self.modifiable(operand)
+            if "m" in constraint:
+                kept.append(self.asm_input(constraint, operand))
+                continue
+            if not is_scalar(place.type):
+                self.error(f"an operand of asm has type '{place.type}', which is not a scalar", operand)
+            type, source = value_type(place.type), tied.get(str(at), operand)
+            value = Intrinsic(type, span, "hide", (self.convert(self.value(source), type, "an operand of asm"),))
+            statements.append(ExprStmt(span, Assign(type, span, place, value)))
+        return [Asm(span, tuple(kept)), *statements]
+
+    def asm_input(self, constraint: str, node: Any) -> Expr:
+        if "m" in constraint and "r" not in constraint:
+            return self.address_of(c_ast.UnaryOp("&", node, node.coord), self.span(node))
+        return self.scalar(node, "an operand of asm")
 
 
 def _is_const(node: Any) -> bool:
@@ -575,13 +620,23 @@ def _is_const(node: Any) -> bool:
     return "const" in (getattr(node, "quals", None) or ())
 
 
+def _asm_pairs(operands: Any) -> list[tuple[str, Any]]:
+    """(constraint, expression) of each operand."""
+    found = []
+    for one in getattr(operands, "exprs", None) or ():
+        if isinstance(one, c_ast.FuncCall) and isinstance(one.name, c_ast.Constant) and one.args is not None:
+            found.append((one.name.value.strip('"'), one.args.exprs[0]))
+    return found
+
+
 def _unroll_count(text: str) -> int | None:
-    words = text.replace("(", " ").replace(")", " ").split()
-    if not words or words[0] == "nounroll":
+    """What a pragma in front of a loop asks for: see Loop.unroll."""
+    words = [one for one in re.findall(r"\w+", text) if one not in ("clang", "GCC", "loop")]
+    if words[:1] == ["nounroll"] or words[:2] in (["unroll", "disable"], ["unroll", "1"]):
         return 1
-    if len(words) > 1 and words[1].isdigit():
-        return int(words[1])
-    return 0
+    if words[:1] not in (["unroll"], ["unroll_count"]):
+        return None
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
 
 
 _STATEMENT_METHODS: dict[type, str] = {

@@ -45,6 +45,7 @@ from cfront.tree import (
     Binary,
     CallExtern,
     CallFunction,
+    CallPointer,
     Cast,
     Comma,
     Conditional,
@@ -75,6 +76,8 @@ __all__ = ["ExprChecker", "bytes_of_string"]
 _ESCAPES = {"n": 10, "t": 9, "r": 13, "0": 0, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, "'": 39, '"': 34, "?": 63, "e": 27}
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|(.))", re.DOTALL)
 _INT_LITERAL = re.compile(r"(0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)([uUlL]*)")
+_FUNCTION_NAMES = ("__func__", "__FUNCTION__", "__PRETTY_FUNCTION__")
+_MAX_CHAIN = 512  # operators; LLVM's time to allocate registers grows with the cube
 _COMPARISONS = frozenset({"<", ">", "<=", ">=", "==", "!="})
 # what there is in BPF for functions of user space and of the kernel
 _INSTEAD = {
@@ -116,6 +119,34 @@ def is_place(expr: Expr) -> bool:
     return isinstance(expr, (VarRef, Deref, MemberRef)) or isinstance(expr.type, Record)
 
 
+def field_bits(place: Expr) -> int | None:
+    """How many bits a bit-field has; None for other places."""
+    return place.bit_size if isinstance(place, MemberRef) else None
+
+
+def promoted_bits(expr: Expr) -> int | None:
+    """How many bits the bit-field has that a value was read from or stored in; None if it was none.
+
+    Behind a comma gcc (not clang) promotes only what is of a type wider than int."""
+    if isinstance(expr, Comma) and expr.type.size > INT.size:
+        return promoted_bits(expr.right)
+    return field_bits(expr.place) if isinstance(expr, (Load, Assign, Update)) else None
+
+
+def promoted_type(expr: Expr, type: Integer) -> Integer:
+    """What an integer value of this type is promoted to, as the bit-field that it may have been read from."""
+    return promote(type, promoted_bits(expr))
+
+
+def is_volatile(place: Expr) -> bool:
+    """Whether every access of a place is to be kept."""
+    if isinstance(place, MemberRef):
+        return place.is_volatile or is_volatile(place.base)
+    if isinstance(place, Deref):
+        return isinstance(place.pointer.type, Pointer) and place.pointer.type.is_volatile
+    return isinstance(place, VarRef) and place.var.is_volatile
+
+
 class ExprChecker(TypeChecker):
     """Expressions."""
 
@@ -135,6 +166,9 @@ class ExprChecker(TypeChecker):
 
     def new_local(self, name: str, type: CType, span: Span) -> LocalVar:
         raise AssertionError("implemented by Checker")
+
+    def global_literal(self, type: CType, init: Any, span: Span) -> Expr:
+        raise AssertionError("implemented by InitChecker")
 
     # -- entry points
 
@@ -160,7 +194,7 @@ class ExprChecker(TypeChecker):
             return expr
         if isinstance(expr.type, Array):
             self.note_address(expr)
-            return AddressOf(Pointer(expr.type.element), expr.span, expr)
+            return AddressOf(Pointer(expr.type.element, is_volatile=is_volatile(expr)), expr.span, expr)
         if expr.type is VOID:
             if isinstance(expr, Deref):
                 self.error("what a 'void *' points at cannot be read", expr.span, "cast the pointer first, e.g. *(u32 *)p")
@@ -185,9 +219,8 @@ class ExprChecker(TypeChecker):
         """expr promoted; an error if it is not an integer."""
         if not isinstance(expr.type, (Integer, Enum)):
             self.error(f"operand of '{op}' has type '{expr.type}', which is not an integer", expr.span)
-        bits = expr.place.bit_size if isinstance(expr, Load) and isinstance(expr.place, MemberRef) else None
         base = expr.type.base if isinstance(expr.type, Enum) else expr.type
-        return self.cast(expr, promote(base, bits), expr.span)
+        return self.cast(expr, promoted_type(expr, base), expr.span)
 
     # -- conversions
 
@@ -214,7 +247,8 @@ class ExprChecker(TypeChecker):
         if type is VOID or isinstance(type, Array):
             self.error(f"{what} cannot have type '{type}'", span)
         if isinstance(type, Pointer) and isinstance(source, Pointer):
-            if not (compatible(type, source) or VOID in (type.target, source.target)) and not self.is_null(expr):
+            is_same = compatible(type, source) or VOID in (type.target, source.target) or _differ_in_sign(type.target, source.target)
+            if not is_same and not self.is_null(expr):
                 self.report(f"{what}: '{source}' converted to incompatible '{type}'", span, severity="warning")
         elif isinstance(type, Pointer) and not self.is_null(expr):
             self.report(f"{what}: integer '{source}' made '{type}' without a cast", span, severity="warning")
@@ -269,16 +303,26 @@ class ExprChecker(TypeChecker):
             content = _unescape(node.value[1:-1])
         except ValueError as error:
             self.error(str(error), node)
-        if len(content) != 1:
+        if not 1 <= len(content) <= 4:
             self.error("a character constant holds one character", node)
+        if len(content) > 1:  # gcc's and clang's meaning: the first is the highest
+            return wrap(int.from_bytes(content, "big"), INT)
         return wrap(content[0], CHAR)
 
     def name(self, node: c_ast.ID) -> Expr:
         span = self.span(node)
         symbol = self.lookup(node.name)
+        if symbol is None and self.function is not None and node.name in _FUNCTION_NAMES:
+            return self.literal_array(self.function.name.encode(), span)
         if symbol is None:
             return self.unknown_name(node, span)
         return self.symbol_value(node, symbol, span)
+
+    @staticmethod
+    def literal_array(text: bytes, span: Span) -> Expr:
+        """A string literal as the array that it is."""
+        content = text + b"\0"
+        return Deref(Array(CHAR, len(content)), span, StringAddress(Pointer(CHAR), span, content))
 
     def symbol_value(self, node: c_ast.ID, symbol: Symbol, span: Span) -> Expr:
         if isinstance(symbol, (LocalVar, GlobalVar)):
@@ -340,7 +384,7 @@ class ExprChecker(TypeChecker):
                 self.error(f"'{record}' is not defined", node, "include or write its definition; the kernel's types have none")
             hint = self.did_you_mean(name, record.member_names())
             self.error(f"no member named '{name}' in '{record}'", node, hint)
-        return MemberRef(found.type, self.span(node), base, found.offset, found.bit_offset, found.bit_size)
+        return MemberRef(found.type, self.span(node), base, found.offset, found.bit_offset, found.bit_size, found.is_volatile)
 
     def subscript(self, node: c_ast.ArrayRef) -> Expr:
         left, right = self.value(node.name), self.value(node.subscript)
@@ -387,7 +431,8 @@ class ExprChecker(TypeChecker):
             if not isinstance(pointer.type, Pointer):
                 self.error(f"'*' needs a pointer, this is '{pointer.type}'", node)
             if isinstance(pointer.type.target, Function):
-                assert isinstance(pointer, FunctionAddress)
+                if not isinstance(pointer, FunctionAddress):
+                    return pointer  # *p and p call the same
                 return FunctionAddress(pointer.type.target, span, pointer.function)
             return Deref(pointer.type.target, span, pointer)
         if op in ("++", "--", "p++", "p--"):
@@ -400,9 +445,10 @@ class ExprChecker(TypeChecker):
         return self.folded(Unary(operand.type, span, op, operand))
 
     @staticmethod
-    def folded(expr: Expr) -> Expr:
-        """expr, or the constant it is."""
-        value = fold(expr)
+    def folded(expr: Unary | Binary) -> Expr:
+        """expr, or the constant it is. Looks no deeper than its operands, which were folded before: a chain is long."""
+        operands = (expr.operand,) if isinstance(expr, Unary) else (expr.left, expr.right)
+        value = fold(expr) if all(isinstance(one, Const) for one in operands) else None
         return expr if value is None else Const(expr.type, expr.span, value)
 
     def size_of(self, node: c_ast.UnaryOp) -> Expr:
@@ -436,8 +482,8 @@ class ExprChecker(TypeChecker):
             self.error("a bit-field has no address", node, "copy it to a variable first")
         self.note_address(place)
         if isinstance(place, Deref):
-            return self.cast(place.pointer, Pointer(place.type), span)
-        return AddressOf(Pointer(place.type), span, place)
+            return self.cast(place.pointer, Pointer(place.type, is_volatile=is_volatile(place)), span)
+        return AddressOf(Pointer(place.type, is_volatile=is_volatile(place)), span, place)
 
     def step(self, node: c_ast.UnaryOp, span: Span) -> Expr:
         place = self.modifiable(node.expr)
@@ -450,7 +496,7 @@ class ExprChecker(TypeChecker):
             self.error(f"'{node.op[-2:]}' on '{place.type}'", node)
         type = value_type(place.type)
         assert isinstance(type, Integer)
-        compute = promote(type)
+        compute = promote(type, field_bits(place))
         return Update(type, span, place, op, Const(compute, span, 1), compute, 0, node.op[0] == "p")
 
     def modifiable(self, node: c_ast.Node) -> Expr:
@@ -469,6 +515,9 @@ class ExprChecker(TypeChecker):
         while isinstance(node, c_ast.BinaryOp):
             chain.append(node)
             node = node.left
+        if len(chain) > _MAX_CHAIN and self.target == "bpf":
+            self.error(f"{len(chain)} operators in a row are too many: at most {_MAX_CHAIN}", chain[0],
+                       "split the expression into several statements")
         left = self.value(node)
         for one in reversed(chain):
             left = self.binary_values(one.op, left, self.value(one.right), self.span(one))
@@ -485,23 +534,20 @@ class ExprChecker(TypeChecker):
         left, right = self.integer(left, op), self.integer(right, op)
         assert isinstance(left.type, Integer) and isinstance(right.type, Integer)
         if op in ("<<", ">>"):
-            self.check_wide(op, left.type, right, span)
             return self.folded(Binary(left.type, span, op, left, right))
         common = arithmetic_type(left.type, right.type)
         left, right = self.cast(left, common, left.span), self.cast(right, common, right.span)
         if op in ("/", "%") and isinstance(right, Const) and right.value == 0:
             self.error("division by zero", span)
-        self.check_wide(op, common, right, span)
+        self.check_wide(op, common, span)
         return self.folded(Binary(INT if op in _COMPARISONS else common, span, op, left, right))
 
-    def check_wide(self, op: str, type: CType, right: Expr, span: Span) -> None:
+    def check_wide(self, op: str, type: CType, span: Span) -> None:
         """Refuses what 128-bit integers cannot do in BPF: LLVM would call its library for it."""
         if type.size != 16 or self.target != "bpf":
             return
-        if op in ("*", "/", "%"):
+        if op in ("/", "%"):
             self.error(f"'{op}' on 128-bit integers is not supported in BPF", span, "use 64-bit arithmetic")
-        if op in ("<<", ">>") and fold(right) is None:
-            self.error(f"'{op}' of a 128-bit integer by a variable is not supported in BPF", span, "shift by a constant")
 
     def pointer_binary(self, op: str, left: Expr, right: Expr, span: Span) -> Expr:
         if op == "+" and isinstance(left.type, Pointer) != isinstance(right.type, Pointer):
@@ -514,7 +560,7 @@ class ExprChecker(TypeChecker):
             if scale == 0:
                 self.error(f"difference of '{left.type}', whose target has no size", span)
             return PointerDiff(LONG, span, left, right, scale)
-        if op in _COMPARISONS:
+        if op in _COMPARISONS and is_scalar(left.type) and is_scalar(right.type):
             return self.folded(
                 Binary(INT, span, op, self.cast(left, ULONG, span), self.cast(right, ULONG, span))
             )
@@ -544,8 +590,9 @@ class ExprChecker(TypeChecker):
         assert isinstance(type, Integer)
         value = self.integer(value, node.op)
         assert isinstance(value.type, Integer)
-        compute = promote(type) if op in ("<<", ">>") else arithmetic_type(promote(type), value.type)
-        self.check_wide(op, compute, value, span)
+        promoted = promote(type, field_bits(place))
+        compute = promoted if op in ("<<", ">>") else arithmetic_type(promoted, value.type)
+        self.check_wide(op, compute, span)
         if op not in ("<<", ">>"):
             value = self.cast(value, compute, span)
             if op in ("/", "%") and isinstance(value, Const) and value.value == 0:
@@ -577,7 +624,7 @@ class ExprChecker(TypeChecker):
     def common(self, yes: Expr, no: Expr, span: Span) -> CType:
         one, two = value_type(yes.type), value_type(no.type)
         if isinstance(one, Integer) and isinstance(two, Integer):
-            return arithmetic_type(promote(one), promote(two))
+            return arithmetic_type(promoted_type(yes, one), promoted_type(no, two))
         if one is VOID or two is VOID:
             return VOID
         if isinstance(one, Pointer) and isinstance(two, Pointer):
@@ -602,6 +649,8 @@ class ExprChecker(TypeChecker):
             self.error(f"cannot cast '{expr.type}' to '{type}'", node)
         if isinstance(type, Array) or not is_scalar(type) or not is_scalar(expr.type):
             self.error(f"cannot cast '{expr.type}' to '{type}'", node)
+        if promoted_bits(expr) is not None:  # no bit-field any more, even of the same type
+            return Cast(value_type(type), span, expr)
         return self.cast(expr, value_type(type), span)
 
     def comma(self, node: c_ast.ExprList) -> Expr:
@@ -620,6 +669,8 @@ class ExprChecker(TypeChecker):
 
     def compound_literal(self, node: c_ast.CompoundLiteral) -> Expr:
         span = self.span(node.type)
+        if self.function is None and not self.unevaluated:
+            return self.global_literal(self.type_of(node.type), node.init, span)
         var = self.new_local("", self.type_of(node.type), span)
         var.is_address_taken = True
         # a literal is storage: it denotes its variable, behind its initialisers
@@ -666,6 +717,10 @@ class ExprChecker(TypeChecker):
             return self.call_function(node, named.function)
         callee = self.rvalue(named)
         if isinstance(callee.type, Pointer) and isinstance(callee.type.target, Function):
+            called = callee.type.target
+            if self.target == "host" and not any(isinstance(one, Record) for one in (called.result, *(p.type for p in called.params))):
+                args = self.arguments(node, "the function", called)
+                return CallPointer(called.result, self.span(node), callee, called, args)
             self.error("calls through function pointers are not supported in BPF", node, "use a switch over direct calls")
         self.error(f"'{callee.type}' cannot be called", node)
 
@@ -718,6 +773,11 @@ class ExprChecker(TypeChecker):
 def place_pointer(place: Expr) -> Expr:
     """The pointer stored in place, as a value."""
     return Load(place.type, place.span, place)
+
+
+def _differ_in_sign(a: CType, b: CType) -> bool:
+    """Whether a and b are the same integers but for their sign; kernel code mixes pointers to such freely."""
+    return isinstance(a, Integer) and isinstance(b, Integer) and a.size == b.size
 
 
 def _literal_type(value: int, suffix: str, is_decimal: bool) -> Integer | None:

@@ -16,6 +16,7 @@ from pycparserext.ext_c_parser import RangeExpression
 from cfront.check_expr import ExprChecker
 from cfront.ctype import CHAR, Array, CType, Enum, Integer, Pointer, Record, compatible, value_type
 from cfront.fold import fold
+from cfront.source import Span
 from cfront.tree import (
     AddressOf,
     Assign,
@@ -238,8 +239,16 @@ class InitChecker(ExprChecker):
 
     # -- globals
 
+    def global_literal(self, type: CType, init: Any, span: Span) -> Expr:
+        """A compound literal outside functions: a variable of its own."""
+        var = GlobalVar(f".literal.{len(self.unit.globals)}", type, span)
+        self.initialise_global(var, init)
+        self.unit.globals.append(var)
+        return VarRef(var.type, span, var)
+
     def initialise_global(self, var: GlobalVar, node: Any) -> None:
         """Sets var.init (and var.addresses on the host target)."""
+        node = node.init if isinstance(node, c_ast.CompoundLiteral) and isinstance(var.type, (Array, Record)) else node
         var.type = self.complete_array(var.type, node)
         content = bytearray(var.type.size)
         for one in self.leaves(var.type, node):
@@ -253,6 +262,10 @@ class InitChecker(ExprChecker):
         if isinstance(leaf.type, Array) and _is_string(leaf.node):
             text = (self.string_bytes(leaf.node) + b"\0")[: leaf.type.size]
             content[leaf.offset : leaf.offset + len(text)] = text
+            return
+        if isinstance(leaf.node, c_ast.CompoundLiteral) and isinstance(leaf.type, Record):
+            for one in self.leaves(leaf.type, leaf.node.init, leaf.offset):
+                self.store_constant(var, content, one)
             return
         expr = self.convert(self.value(leaf.node), leaf.type, "initialiser")
         value = fold(expr)
@@ -280,8 +293,11 @@ class InitChecker(ExprChecker):
             literal = GlobalVar("", Array(CHAR, len(target)), expr.span, is_const=True)
             literal.init = target
             target = literal
+        if self.target == "bpf":
+            self.error(f"'{var.name}' cannot hold an address: nothing has one before a BPF program is loaded", expr.span,
+                       "take the address in a function, where it is used")
         var.addresses.append((offset, target, addend))
-        return self.target == "host"
+        return True
 
 
 def _address(expr: Expr) -> tuple[GlobalVar | FunctionDef | bytes, int] | None:

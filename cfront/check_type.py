@@ -99,7 +99,11 @@ _IGNORED_ATTRIBUTES = {
 
 @dataclass(frozen=True, slots=True)
 class Typedef:
+    """align: what an attribute of the typedef asks for, 0 if none does."""
+
     type: CType
+    align: int = 0
+    is_volatile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ class Context:
         self.types = types
         self.target = target
         self.unit = Unit(filename)
+        self.function: FunctionDef | None = None  # whose body is being checked
         self.diagnostics: list[Diagnostic] = []
         self.scopes: list[dict[str, Symbol]] = [{}]
         self.tags: list[dict[str, Record | Enum]] = [{}]
@@ -164,6 +169,8 @@ class Context:
         self.loose_enums: list[Enum] = []  # at the top level, without a tag
         self.defined_later: set[str] = set()  # functions of the text that were not reached yet
         self.open_records: list[Record] = []  # whose members are being read
+        self.pack = 0  # the bound of #pragma pack, 0 for none
+        self.packs: list[int] = []  # those that it pushed
 
     # -- the parts above this one
 
@@ -313,7 +320,7 @@ class TypeChecker(Context):
         if isinstance(node, c_ast.TypeDecl):
             return self.specifier(node.type, attributes)
         if isinstance(node, c_ast.PtrDecl):
-            return Pointer(self.type_of(node.type, attributes))
+            return Pointer(self.type_of(node.type, attributes), is_volatile=self.is_volatile(node.type))
         if isinstance(node, c_ast.ArrayDecl):
             return self.array_type(node, attributes)
         if isinstance(node, (c_ast.FuncDecl, FuncDeclExt)):
@@ -395,7 +402,7 @@ class TypeChecker(Context):
             members = self.members(record, node.decls)
         finally:
             self.open_records.pop()
-        record.complete(*lay_out(tag, members, packed, align))
+        record.complete(*lay_out(tag, members, packed, align, self.pack))
         record.is_packet = own.is_packet or bool(attributes and attributes.is_packet)
         if record.size > _MAX_OBJECT_BYTES:
             self.error(f"{record} is too large: {record.size} bytes", node)
@@ -418,20 +425,70 @@ class TypeChecker(Context):
         decls = list(decls)
         for at, decl in enumerate(decls):
             if isinstance(decl, (c_ast.Pragma, c_ast.EmptyStatement)):
+                self.pragma(decl)
                 continue
             if isinstance(decl, c_ast.StaticAssert):
                 self.static_assert(decl)
                 continue
             attributes = self.attributes(getattr(decl, "funcspec", None), _declarator_attributes(decl.type))
             type = self.type_of(decl.type, attributes)
+            self.note_alignment(decl, attributes)
             name = decl.name or ""
             if name in seen:
                 self.error(f"duplicate member '{name}' in {record}", decl)
             seen.add(name) if name else None
             self.check_member(record, name, type, decl, at == len(decls) - 1)
             bits = None if decl.bitsize is None else self.bit_width(name, type, decl)
-            rows.append(RecordMember(name, type, bits, attributes.align, attributes.is_packed))
+            rows.append(RecordMember(name, type, bits, attributes.align, attributes.is_packed, self.is_volatile(decl.type)))
         return rows
+
+    def pragma(self, node: c_ast.Node) -> None:
+        """Heeds #pragma pack."""
+        words = re.findall(r"\w+", getattr(node, "string", None) or "")
+        if words[:1] != ["pack"]:
+            return
+        if "push" in words:
+            self.packs.append(self.pack)
+        elif "pop" in words:
+            if not self.packs:
+                self.error("#pragma pack(pop) without a push", node)
+            self.pack = self.packs.pop()
+        sizes = [int(one) for one in words if one.isdigit()]
+        if any(one not in (0, 1, 2, 4, 8, 16) for one in sizes):
+            self.error(f"#pragma pack({sizes[0]}): only 1, 2, 4, 8 and 16 are alignments", node)
+        if sizes or len(words) == 1:
+            self.pack = sizes[0] if sizes else 0
+
+    def named_typedef(self, node: Any) -> Typedef | None:
+        """The text's own typedef that a declarator's object is of, behind its arrays."""
+        while isinstance(node, c_ast.ArrayDecl):
+            node = node.type
+        inner = node.type if isinstance(node, c_ast.TypeDecl) else None
+        if not isinstance(inner, c_ast.IdentifierType) or len(inner.names) != 1:
+            return None
+        found = next((scope[inner.names[0]] for scope in reversed(self.scopes) if inner.names[0] in scope), None)
+        return found if isinstance(found, Typedef) else None
+
+    def is_volatile(self, node: Any) -> bool:
+        """Whether what a declarator declares is volatile, not what it points at."""
+        while isinstance(node, c_ast.ArrayDecl):
+            node = node.type
+        quals = {one.strip("_") for one in getattr(node, "quals", None) or ()}
+        if "Atomic" in quals:
+            self.error("_Atomic is not supported", node, "use the __sync_ functions on a plain integer")
+        named = self.named_typedef(node)
+        return "volatile" in quals or (named is not None and named.is_volatile)
+
+    def note_alignment(self, node: Any, into: Attributes) -> None:
+        """Takes into account what _Alignas and the declared type's typedef ask for."""
+        named = self.named_typedef(node.type)
+        into.align = max(into.align, named.align if named else 0)
+        for one in getattr(node, "align", None) or ():
+            wanted = one.alignment
+            into.align = max(into.align, self.type_of(wanted).align if isinstance(wanted, c_ast.Typename)
+                             else self.constant(wanted, "an alignment"))
+        if into.align & (into.align - 1) or into.align > 4096:
+            self.error(f"alignment {into.align} is not a power of two up to 4096", node)
 
     def check_member(self, record: Record, name: str, type: CType, decl: Any, is_last: bool) -> None:
         what = f"member '{name}'" if name else "an unnamed member"
@@ -459,7 +516,9 @@ class TypeChecker(Context):
             found = self.lookup_tag("enum", name)
             if isinstance(found, Enum):
                 return found
-            self.error(f"unknown enum '{name}'", node, "define it before its use")
+            enum = Enum(name, None, UINT)  # GNU C: it may be defined later
+            self.tags[-1][name] = enum
+            return enum
         values: dict[str, int] = {}
         following = 0
         for one in node.values.enumerators:
@@ -469,6 +528,10 @@ class TypeChecker(Context):
             base = LONG if value > 0x7FFFFFFF or value < -(1 << 31) else INT
             self.declare(one.name, EnumConst(value, base), one)
         enum = Enum(name, values, _enum_base(values.values()))
+        known = self.tags[-1].get(name) if name else None
+        if isinstance(known, Enum) and known.values is None:
+            known.values, known.base = values, enum.base
+            return known
         if name:
             self.tags[-1][name] = enum
         elif len(self.tags) == 1:

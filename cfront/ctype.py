@@ -3,7 +3,7 @@
 Integers are interned by name; arrays, pointers and functions compare by structure; records and enums by
 identity, because C does. A record may be incomplete (fields is None) or lazy (its fields are produced by
 a loader on first use, which is how 126,000 types of a kernel cost nothing until they are named).
-Qualifiers are not kept: nothing in BPF depends on them but diagnostics that we do not give.
+Qualifiers are not kept, but for volatile, which is said of pointers, members and variables.
 
 Layout follows the System V ABI as gcc and clang implement it for little-endian 64-bit targets, bit-fields
 included: a bit-field lies in the storage unit of its type that has room for it, else it starts a new one;
@@ -105,9 +105,12 @@ class Integer(CType):
 
 @dataclass(frozen=True, slots=True)
 class Pointer(CType):
+    """is_volatile: every access through it is to be kept."""
+
     target: CType
     size: int = 8
     align: int = 8
+    is_volatile: bool = False
 
     def __str__(self) -> str:
         if isinstance(self.target, (Array, Function)):
@@ -190,6 +193,7 @@ class Field:
     offset: int
     bit_offset: int = 0
     bit_size: int | None = None
+    is_volatile: bool = False
 
 
 class Member(NamedTuple):
@@ -199,6 +203,7 @@ class Member(NamedTuple):
     type: CType
     bit_offset: int = 0
     bit_size: int | None = None
+    is_volatile: bool = False
 
 
 class Record(CType):
@@ -275,13 +280,13 @@ class Record(CType):
 def _members(record: Record, base: int) -> Iterator[tuple[str, Member]]:
     for one in record.fields or ():
         if one.name:
-            yield one.name, Member(base + one.offset, one.type, one.bit_offset, one.bit_size)
+            yield one.name, Member(base + one.offset, one.type, one.bit_offset, one.bit_size, one.is_volatile)
         elif isinstance(one.type, Record):
             yield from _members(one.type, base + one.offset)
 
 
 class Enum(CType):
-    """An enumeration; values by enumerator. Its representation is base."""
+    """An enumeration; values by enumerator, None while it is only declared. Its representation is base."""
 
     __slots__ = ("base", "name", "values")
 
@@ -297,6 +302,10 @@ class Enum(CType):
     @property
     def align(self) -> int:  # type: ignore[override]
         return self.base.size
+
+    @property
+    def is_complete(self) -> bool:
+        return self.values is not None
 
     def __str__(self) -> str:
         return f"enum {self.name}" if self.name else "enum <anonymous>"
@@ -340,10 +349,11 @@ def is_scalar(type: CType) -> bool:
 
 
 def promote(type: Integer, bit_size: int | None = None) -> Integer:
-    """Integer promotion (C11 6.3.1.1): everything that int can hold becomes int."""
+    """Integer promotion (C11 6.3.1.1): everything that int can hold becomes int, bit-fields of wider types too (as gcc and
+    clang have it); one wider than int is of its type (as in clang; gcc has a type for each width)."""
     if type.rank < INT.rank:
         return INT
-    if bit_size is not None and type.rank <= INT.rank:
+    if bit_size is not None and bit_size <= 32:
         return INT if bit_size < 32 or type.is_signed else UINT
     return type
 
@@ -395,12 +405,14 @@ class RecordMember(NamedTuple):
     bit_size: int | None = None
     align: int = 0
     is_packed: bool = False
+    is_volatile: bool = False
 
 
 def lay_out(
-    tag: str, members: Sequence[RecordMember], is_packed: bool = False, min_align: int = 0
+    tag: str, members: Sequence[RecordMember], is_packed: bool = False, min_align: int = 0, pack: int = 0
 ) -> tuple[list[Field], int, int]:
-    """(fields, size, align) of a record with these members, in bytes."""
+    """(fields, size, align) of a record with these members, in bytes. pack: the bound of #pragma pack on the
+    alignment of members, 0 for none."""
     fields: list[Field] = []
     bits = 0  # the next free bit (of a union: always 0)
     end = 0
@@ -408,15 +420,17 @@ def lay_out(
     for one in members:
         natural = 1 if is_packed or one.is_packed else one.type.align
         natural = max(natural, one.align)
+        if pack:  # rules over `packed` where a bit-field aligns its record
+            natural = min(natural if one.bit_size is None else max(one.type.align, one.align), pack)
         if one.bit_size is None:
             bits = round_up(bits, natural * 8)
             align = max(align, natural)
-            fields.append(Field(one.name, one.type, bits // 8))
+            fields.append(Field(one.name, one.type, bits // 8, is_volatile=one.is_volatile))
             bits += one.type.size * 8
         elif one.bit_size == 0:
             bits = round_up(bits, one.type.size * 8)
         else:
-            field, bits = _place_bits(one, bits, is_packed or one.is_packed)
+            field, bits = _place_bits(one, bits, is_packed or one.is_packed or bool(pack))
             if one.name:
                 align = max(align, natural)
                 fields.append(field)
@@ -432,4 +446,4 @@ def _place_bits(one: RecordMember, bits: int, is_packed: bool) -> tuple[Field, i
     if not is_packed and bits // unit != (bits + one.bit_size - 1) // unit:
         bits = round_up(bits, unit)
     start = bits // unit * unit if bits // unit == (bits + one.bit_size - 1) // unit else bits // 8 * 8
-    return Field(one.name, one.type, start // 8, bits - start, one.bit_size), bits + one.bit_size
+    return Field(one.name, one.type, start // 8, bits - start, one.bit_size, one.is_volatile), bits + one.bit_size

@@ -58,7 +58,7 @@ class Debug:
     def function(self, function: FunctionDef, name: str, is_local: bool) -> int:
         """The subprogram of a function under its link name."""
         nothing = self.add("!{null}") if function.type.result.size == 0 else self.add(f"!{{!{self.type(INT)}}}")
-        params = [f"!{self.type(one.type if not isinstance(one.type, Pointer) else _VOID_POINTER)}" for one in function.type.params]
+        params = [f"!{self._param(one.type, function.is_global)}" for one in function.type.params]
         if function.section:
             params = params[:1]
         result = "null" if function.type.result.size == 0 else f"!{self.type(_debuggable(function.type.result))}"
@@ -81,6 +81,12 @@ class Debug:
         nodes = ", ".join(f"!{one}" for one in variables)
         self._lines[found] = self._lines[found].replace("retainedNodes: !{}", f"retainedNodes: !{{{nodes}}}")
         return found
+
+    def _param(self, type: CType, is_whole: bool) -> int:
+        """A parameter's type; pointers are told apart only where the kernel asks what they point at."""
+        if not isinstance(type, Pointer):
+            return self.type(type)
+        return self.add(self._pointer_text(type.target, is_whole=True)) if is_whole else self.type(_VOID_POINTER)
 
     def place(self, span: Span, scope: int) -> int:
         """The location of span inside a subprogram."""
@@ -188,6 +194,11 @@ class Debug:
 
     def map(self, map: MapDef) -> tuple[int, int]:
         """(metadata, size in bytes) of a table's definition: one pointer for each of its properties."""
+        type, rows = self._definition(map)
+        return self._variable(map.name, type, map.span), rows * 8
+
+    def _definition(self, map: MapDef) -> tuple[int, int]:
+        """(metadata, number of members) of the struct that defines a map."""
         rows: list[tuple[str, Pointer]] = [("type", Pointer(Array(INT, int(map.type))))]
         if map.type is MapType.PERF_EVENT_ARRAY:
             rows += [("key_size", Pointer(Array(INT, 4))), ("value_size", Pointer(Array(INT, 4)))]
@@ -204,10 +215,20 @@ class Debug:
                      f"baseType: !{self.add(self._pointer_text(type.target, is_whole=True))})")
             for at, (name, type) in enumerate(rows)
         ]
+        if map.inner is not None:
+            members.append(self._values(map.inner, len(rows)))
         elements = self.add("!{" + ", ".join(f"!{one}" for one in members) + "}")
         type = self.add(f"!DICompositeType(tag: DW_TAG_structure_type, file: !{self._file}, size: {len(rows) * 64}, "
                         f"elements: !{elements})")
-        return self._variable(map.name, type, map.span), len(rows) * 8
+        return type, len(rows)
+
+    def _values(self, inner: MapDef, at: int) -> int:
+        """The member of a table of tables that says what it holds: an array without a size of pointers to definitions."""
+        definition, _ = self._definition(inner)
+        pointer = self.add(f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: !{definition}, size: 64)")
+        none = self.add(f"!{{!{self.add('!DISubrange(count: 0)')}}}")
+        array = self.add(f"!DICompositeType(tag: DW_TAG_array_type, baseType: !{pointer}, size: 0, elements: !{none})")
+        return self.add(f'!DIDerivedType(tag: DW_TAG_member, name: "values", size: 0, offset: {at * 64}, baseType: !{array})')
 
     def event(self, map: MapDef, name: str) -> int:
         """The metadata of the variable that says what a buffer carries: a pointer to it."""

@@ -1,9 +1,12 @@
 """What BCC adds to C: tables and their methods, program functions and their bound parameters, printk.
 
 Input: the AST of a call or declaration that plain C does not explain. Output: typed nodes of tree.py, no
-text and no rewriting. A table is declared by the macros of include/bcc/helpers.h as a struct with the
-members key and leaf and the attribute bpf_table(type, max_entries, flags); a method call is
-NAME.method(...). A function's name says where it is attached (kprobe__, tracepoint__, ...)."""
+text and no rewriting. A table is declared by the macros of include/bcc/prelude.h as a struct with the
+members key and leaf and the attribute bpf_table(type, max_entries, flags[, scope]); a method call is
+NAME.method(...). type is "KIND", "KIND:PIN PATH" or "KIND$INNER TABLE"; a table of kind "extern" is another
+text's, whose type is known only when it is loaded, so every method may be called on it. A function's name says
+where it is attached (kprobe__, tracepoint__, ...). A register of struct pt_regs has a name that is the same on
+every machine, PT_REGS_PARM1(ctx) being ctx->__bcc_reg_parm1; what members the struct has says which machine."""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import Any
 
 from pycparser import c_ast
 
+from cfront.btf import TypeSource
 from cfront.builtin import BuiltinChecker
 from cfront.check_type import Attributes, Table
 from cfront.ctype import (
@@ -25,6 +29,8 @@ from cfront.ctype import (
     VOID,
     Array,
     CType,
+    Enum,
+    Field,
     Integer,
     Pointer,
     Record,
@@ -32,6 +38,7 @@ from cfront.ctype import (
     value_type,
 )
 from cfront.errors import counted
+from cfront.preprocess import Token
 from cfront.source import Span
 from cfront.tree import (
     AddressOf,
@@ -98,12 +105,18 @@ _MAP_TYPES = {
     "task_storage": MapType.TASK_STORAGE,
     "cgroup_storage": MapType.CGROUP_STORAGE,
     "percpu_cgroup_storage": MapType.PERCPU_CGROUP_STORAGE,
+    "array_of_maps": MapType.ARRAY_OF_MAPS,
+    "hash_of_maps": MapType.HASH_OF_MAPS,
+    "extern": MapType.UNSPEC,
 }
-_LATER_TYPES = {"array_of_maps", "hash_of_maps", "extern"}
+_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 _KEYLESS = (MapType.QUEUE, MapType.STACK)
 _STORAGES = (MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGROUP_STORAGE,
              MapType.PERCPU_CGROUP_STORAGE)
 _NO_PREALLOC = 1
+_STACK_DEPTH = 127
+# of a table of stacks: (the leaf's member, the struct that it is an array of, "" for an address)
+_STACK_LEAVES = {"bpf_stacktrace": ("ip", ""), "bpf_stacktrace_buildid": ("trace", "bpf_stack_build_id")}
 
 PROGRAM_PREFIXES = {
     "kprobe__": "kprobe/",
@@ -117,24 +130,92 @@ PROGRAM_PREFIXES = {
     "bpf_iter__": "iter/",
 }
 _TYPED_CONTEXT = ("kfunc__", "kretfunc__", "kmod_ret__", "lsm__")
-# registers that carry a kernel function's arguments, and a system call's, on x86-64
-_CALL_REGISTERS = ("di", "si", "dx", "cx", "r8", "r9")
-_SYSCALL_REGISTERS = ("di", "si", "dx", "r10", "r8", "r9")
+_REGISTER = "__bcc_reg_"  # before the name that a register has on every machine
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """Where struct pt_regs has what, in C's words behind "regs->". params: of a function call, in order;
+    fourth: of a system call instead of the fourth of these; is_wrapped: the function of a system call gets
+    the address of the caller's registers. Source: the kernel's arch/*/include/asm/ptrace.h and its calling conventions."""
+
+    params: tuple[str, ...]
+    rc: str
+    ip: str
+    sp: str
+    ret: str = ""
+    fp: str = ""
+    fourth: str = ""
+    is_wrapped: bool = False
+
+    def place(self, name: str) -> str:
+        """The register that is called name on every machine, "" if this one has none."""
+        if name == "parm4_syscall" and self.fourth:
+            return self.fourth
+        parameter = re.fullmatch(r"parm([1-6])(_syscall)?", name)
+        if parameter is not None:
+            return self.params[int(parameter[1]) - 1] if int(parameter[1]) <= len(self.params) else ""
+        return {"rc": self.rc, "ip": self.ip, "sp": self.sp, "ret": self.ret, "fp": self.fp}.get(name, "")
+
+
+def _row(first: int, count: int, name: str = "regs") -> tuple[str, ...]:
+    return tuple(f"{name}[{at}]" for at in range(first, first + count))
+
+
+# by members that only this machine's struct pt_regs has
+_MACHINES = {
+    ("di", "r10"): _Machine(("di", "si", "dx", "cx", "r8", "r9"), "ax", "ip", "sp", "sp", "bp", "r10", True),
+    ("regs", "pstate"): _Machine(_row(0, 6), "regs[0]", "pc", "sp", "regs[30]", "regs[29]", is_wrapped=True),
+    ("epc", "a0"): _Machine(("a0", "a1", "a2", "a3", "a4", "a5"), "a0", "epc", "sp", "ra", "s0", is_wrapped=True),
+    ("gpr", "nip"): _Machine(_row(3, 6, "gpr"), "gpr[3]", "nip", "gpr[1]"),
+    ("gprs", "psw"): _Machine(_row(2, 5, "gprs"), "gprs[2]", "psw.addr", "gprs[15]", "gprs[14]", "gprs[11]"),
+    ("regs", "csr_era"): _Machine(_row(4, 6), "regs[4]", "csr_era", "regs[3]", "regs[1]", "regs[22]"),
+    ("regs", "cp0_epc"): _Machine(_row(4, 6), "regs[2]", "cp0_epc", "regs[29]", "regs[31]", "regs[30]"),
+}
+_MAX_BOUND = 6
 
 
 def section_from_name(name: str) -> str:
     """The ELF section of a program function: its name's prefix says the hook, else bpf/NAME."""
     for prefix, section in PROGRAM_PREFIXES.items():
         if name.startswith(prefix):
-            target = name.removeprefix(prefix)
-            return section + (target.replace("__", "/", 1) if prefix == "tracepoint__" else target)
+            return section + _target(prefix, name.removeprefix(prefix))
     return "bpf/" + name
+
+
+def _target(prefix: str, target: str) -> str:
+    """What the rest of a program's name asks for, as a section's name has it: module__function of the kfuncs."""
+    if prefix == "tracepoint__":
+        return target.replace("__", "/", 1)
+    if prefix in ("kfunc__", "kretfunc__") and "__" in target:
+        module, function = target.split("__", 1)
+        return function if module == "vmlinux" else f"{module}:{function}" if module else target
+    return target
 
 
 class DialectChecker(BuiltinChecker):
     """Tables, programs, printk."""
 
     function: FunctionDef | None = None  # the one being checked
+
+    def __init__(
+        self, tokens: list[Token], sources: dict[str, str], filename: str, types: TypeSource | None, target: str
+    ) -> None:
+        super().__init__(tokens, sources, filename, types, target)
+        self.inner_names: dict[str, tuple[str, Any]] = {}  # by the table that holds such: the inner table's name, and where
+
+    def lookup_tag(self, tag: str, name: str) -> Record | Enum | None:
+        """A tag of the text, of the kernel, or of BCC: the leaves of tables of stacks."""
+        found = super().lookup_tag(tag, name)
+        if found is not None or name not in _STACK_LEAVES:
+            return found
+        member, inner = _STACK_LEAVES[name]
+        element = self.lookup_tag("struct", inner) if inner else ULLONG
+        if element is None:
+            return None
+        fields = [Field(member, Array(element, _STACK_DEPTH), 0)]
+        made = self.tags[0][name] = Record("struct", name, fields, _STACK_DEPTH * element.size, element.align)
+        return made
 
     # -- tables
 
@@ -143,15 +224,21 @@ class DialectChecker(BuiltinChecker):
         assert attributes.table is not None
         if not isinstance(record, Record) or record.member("key") is None or record.member("leaf") is None:
             self.error("a table is a struct with the members key and leaf", node, "use one of the BPF_ macros, e.g. BPF_HASH")
-        type_node, size_node, flags_node = attributes.table
-        kind = self.string_bytes(type_node).decode("utf-8", "replace") if isinstance(type_node, c_ast.Constant) else ""
+        if len(attributes.table) not in (3, 4):
+            self.error("bpf_table takes a type, a number of entries, flags and perhaps a scope", node, "use one of the BPF_ macros")
+        type_node, size_node, flags_node, *scope_nodes = attributes.table
+        text, *scopes = (self.table_word(one, node) for one in (type_node, *scope_nodes))
+        head, _, pin = text.partition(":")
+        kind, _, inner = head.partition("$")
         key, value = record.member("key"), record.member("leaf")
         assert key is not None and value is not None
         type = self.map_type(kind, key.type, value.type, node)
         entries, flags = self.constant(size_node, "a table's size"), self.constant(flags_node, "a table's flags")
         if not 0 <= entries < 1 << 32:
             self.error(f"table '{name}' cannot have {entries} entries", node)
-        if entries == 0 and kind != "perf_output" and type not in _STORAGES:
+        if not 0 <= flags < 1 << 32:
+            self.error(f"table '{name}' cannot have the flags {flags:#x}, at most 32 bits", node)
+        if entries == 0 and kind not in ("perf_output", "extern") and type not in _STORAGES:
             self.error(f"table '{name}' needs at least one entry", node)
         if type is MapType.STACK_TRACE:
             entries = 1 << (entries - 1).bit_length()
@@ -161,17 +248,45 @@ class DialectChecker(BuiltinChecker):
             entries *= 4096
             if entries & (entries - 1) or not entries:
                 self.error(f"ring buffer '{name}' needs a power of two of pages", node)
+        if entries >= 1 << 32:
+            self.error(f"table '{name}' cannot have {entries} {'bytes' if type is MapType.RINGBUF else 'entries'}", node)
         buffer = type in (MapType.RINGBUF, MapType.PERF_EVENT_ARRAY)
-        map = MapDef(name, type, None if buffer or type in _KEYLESS else key.type, None if buffer else value.type, entries, flags, span, kind)
+        keyless = buffer or type in _KEYLESS or (kind == "extern" and not key.type.size)
+        map = MapDef(name, type, None if keyless else key.type, None if buffer else value.type, entries, flags, span, kind)
         self.check_table_sizes(map, node)
+        if type in _OF_MAPS:
+            self.inner_names[name] = inner, node
+        map.notes = (*scopes, *(["extern"] if kind == "extern" else []), *([f"pin={pin}"] if pin else []))
+        if ":" in text and (not pin.startswith("/") or "\n" in pin or "\0" in pin):
+            self.error(f"table '{name}' is pinned at '{pin}', which is not an absolute path", node, "e.g. /sys/fs/bpf/NAME")
         self.unit.maps.append(map)
         return Table(map, record)
+
+    def table_word(self, word: Any, node: Any) -> str:
+        """A string in the attribute of a table."""
+        if not isinstance(word, c_ast.Constant) or word.type != "string":
+            self.error("a table's type is a string literal", node, 'e.g. BPF_TABLE("hash", u32, u64, NAME, 1024)')
+        return self.string_bytes(word).decode("utf-8", "surrogateescape")
+
+    def finish_tables(self) -> None:
+        """Gives every table of tables the table that those it holds are like, which may stand behind it in the text."""
+        maps = {one.name: one for one in self.unit.maps}
+        for name, (inner_name, node) in self.inner_names.items():
+            with self.recovering():
+                inner = maps.get(inner_name)
+                if inner is None:
+                    self.error(f"table '{name}' holds tables like '{inner_name}', which is not declared", node,
+                               self.did_you_mean(inner_name, maps) or f"declare it, e.g. BPF_ARRAY({inner_name or 'NAME'}, u64, 16)")
+                if inner_name in self.inner_names:
+                    self.error(f"inner map {inner_name} has inner map {self.inner_names[inner_name][0]}", node,
+                               "a table of tables cannot hold tables of tables")
+                if inner.type is MapType.UNSPEC:
+                    self.error(f"inner map {inner_name} is extern", node, "declare one with a type of its own")
+                maps[name].inner = inner
 
     def map_type(self, kind: str, key: CType, value: CType, node: Any) -> MapType:
         type = _MAP_TYPES.get(kind)
         if type is None:
-            if kind.split("$")[0] in _LATER_TYPES:
-                self.error(f"tables of type '{kind}' are not supported yet", node)
             self.error(f"unknown table type '{kind}'", node, self.did_you_mean(kind, _MAP_TYPES))
         if kind == "histogram":
             if value_type(value) not in (ULLONG, ULONG):
@@ -209,29 +324,54 @@ class DialectChecker(BuiltinChecker):
                 return self.printk(node)
             if callee.name == "bpf_usdt_readarg":
                 return self.usdt_argument(node)
+            if callee.name == "bpf_usdt_readarg_p":
+                return self.usdt_string(node)
             if callee.name == "bpf_num_cpus":
-                self.error("bpf_num_cpus() is not supported yet", node, "pass -DNUM_CPUS=... as a flag")
+                self.error("the number of CPUs is not known here", node, 'define it, e.g. -D"bpf_num_cpus()=4"')
         return None
 
+    # -- USDT: enabling a probe puts a reader for each of its arguments before the text
+
     def usdt_argument(self, node: c_ast.FuncCall) -> Expr:
-        """bpf_usdt_readarg(N, ctx, &v): a call of the reader that enabling the probe put before the text."""
-        nodes = self.args_of(node)
-        if len(nodes) != 3:
-            self.error(f"bpf_usdt_readarg takes 3 arguments, {len(nodes)} given", node)
-        number = self.constant(nodes[0], "the argument's number")
-        name = f"_bpf_readarg_{self.function.name if self.function else ''}_{number}"
-        reader = self.lookup(name)
-        if not isinstance(reader, FunctionDef):
-            self.error(f"argument {number} of the USDT probe has no reader '{name}'", node,
-                       "enable the probe for this function (USDT.enable_probe) and pass its context to BPF")
-        target = self.value(nodes[2])
+        """bpf_usdt_readarg(N, ctx, &v): a call of the reader."""
+        number, context, address = self.exactly(node, 3)
+        reader = self.usdt_reader(number, node)
+        target = self.value(address)
         if not isinstance(target.type, Pointer):
-            self.error(f"the third argument is an address, this is '{target.type}'", nodes[2], "write &")
-        values = (self.value(nodes[1]), target, Const(ULONG, self.span(node), target.type.target.size))
-        args = tuple(self.convert(one, param.type, f"argument {at + 1} of '{name}'")
+            self.error(f"the third argument is an address, this is '{target.type}'", address, "write &")
+        return self.read_usdt(reader, self.value(context), target, self.span(node))
+
+    def usdt_string(self, node: c_ast.FuncCall) -> Expr:
+        """bpf_usdt_readarg_p(N, ctx, buffer, length): length bytes of the user's memory that the argument points at."""
+        number, context, buffer, length = self.exactly(node, 4)
+        reader, span = self.usdt_reader(number, node), self.span(node)
+        keep, address = self.set_local(ULLONG, self.number(0, span), span)
+        read = self.read_usdt(reader, self.value(context), self.address(address), span)
+        copy = self.helper("probe_read_user", LONG, span, self.pointer_argument(buffer, VOID, "the buffer"),
+                           self.size_argument(length), self.load(address))
+        return StmtExpr(LONG, span, (keep, ExprStmt(span, read)), copy)
+
+    def usdt_reader(self, number_node: Any, node: c_ast.FuncCall) -> FunctionDef:
+        number = self.constant(number_node, "the argument's number")
+        program = self.function.name if self.function is not None else ""
+        reader = self.lookup(f"_bpf_readarg_{program}_{number}")
+        if isinstance(reader, FunctionDef) and len(reader.type.params) == 3:
+            return reader
+        known = [one for one in self.scopes[0] if one.startswith(f"_bpf_readarg_{program}_")]
+        if known:
+            self.error(f"the USDT probe of '{program}' has {counted(len(known), 'argument')}, there is no argument {number}", node)
+        self.error(f"function '{program}' has no USDT probe enabled, so there are no arguments to read", node,
+                   f'enable one: USDT(...).enable_probe("PROBE", "{program}"), and give it to BPF as usdt_contexts')
+
+    def read_usdt(self, reader: FunctionDef, context: Expr, target: Expr, span: Span) -> Expr:
+        assert isinstance(target.type, Pointer)
+        values = (context, target, Const(ULONG, span, target.type.target.size))
+        args = tuple(self.convert(one, param.type, f"argument {at + 1} of '{reader.name}'")
                      for at, (one, param) in enumerate(zip(values, reader.type.params, strict=True)))
-        self.note_call(reader, self.span(node))
-        return CallFunction(reader.type.result, self.span(node), reader, args)
+        self.note_call(reader, span)
+        return CallFunction(reader.type.result, span, reader, args)
+
+    # -- tables' methods
 
     def method_call(self, table: Table, name: c_ast.ID, node: c_ast.FuncCall) -> Expr:
         row = _METHODS_OF_TABLES.get(name.name)
@@ -239,8 +379,10 @@ class DialectChecker(BuiltinChecker):
             hint = self.did_you_mean(name.name, _METHODS_OF_TABLES)
             self.error(f"table '{table.map.name}' has no method '{name.name}'", name, hint)
         method, types = row
-        if table.map.type not in types:
+        if table.map.type not in types and table.map.type is not MapType.UNSPEC:
             self.error(f"method '{name.name}' is not for a table of type '{table.map.kind}'", name)
+        if table.map.key is None and types >= _ELEMENTS:
+            self.error(f"method '{name.name}' needs a key, and table '{table.map.name}' has none", name)
         if self.unevaluated and name.name.startswith("lookup"):
             leaf = table.record.member("leaf")
             assert leaf is not None
@@ -274,8 +416,10 @@ class DialectChecker(BuiltinChecker):
         return Const(ULLONG, span, value)
 
     def lookup_call(self, map: MapDef, key: Expr, span: Span) -> Expr:
+        """The leaf's address; of a table of tables, what bpf_map_lookup_elem and its kin take for a table."""
         assert map.value is not None
-        return self.helper("map_lookup_elem", Pointer(map.value), span, self.map_address(map, span), key)
+        found = VOID if map.type in _OF_MAPS else map.value
+        return self.helper("map_lookup_elem", Pointer(found), span, self.map_address(map, span), key)
 
     @staticmethod
     def map_address(map: MapDef, span: Span) -> MapAddress:
@@ -375,7 +519,7 @@ class DialectChecker(BuiltinChecker):
         else:
             added = Update(type, span, target, "+", self.load(amount_ref), type)
         missing: Stmt | None = None
-        if map.type is MapType.HASH:
+        if map.type in (MapType.HASH, MapType.UNSPEC):
             first = self.helper("map_update_elem", LONG, span, self.map_address(map, span), self.address(key),
                                 self.address(amount_ref), self.number(_BPF_NOEXIST, span))
             missing = ExprStmt(span, first)
@@ -503,23 +647,24 @@ class DialectChecker(BuiltinChecker):
             return []
         if function.name.startswith(_TYPED_CONTEXT):
             return self.bind_typed(function, used)
-        if len(rest) > len(_CALL_REGISTERS):
+        if len(rest) > _MAX_BOUND:
             self.error("too many arguments: only those in registers can be bound", function.span,
-                       f"a program takes ctx and at most {len(_CALL_REGISTERS)} more")
+                       f"a program takes ctx and at most {_MAX_BOUND} more")
         context = function.params[0]
         regs = context.type.target if isinstance(context.type, Pointer) else None
         if isinstance(regs, Record) and regs.name == "pt_regs" and not regs.is_complete:
             self.error(f"the parameters of '{function.name}' need 'struct pt_regs', which is not defined", function.span,
                        "compile with a kernel's types")
-        if not isinstance(regs, Record) or regs.member("di") is None:
+        machine = _machine(regs) if isinstance(regs, Record) else None
+        if machine is None or not isinstance(regs, Record):
             self.error(f"the parameters of '{function.name}' can only be bound when its first is 'struct pt_regs *ctx'",
                        function.span, "make it static inline if it is no program of its own")
         is_syscall = function.name.startswith(("syscall__", "kprobe____x64_sys_"))
-        registers = _SYSCALL_REGISTERS if is_syscall else _CALL_REGISTERS
         statements: list[Stmt] = []
-        for register, var in zip(registers, rest, strict=False):
+        for at, var in enumerate(rest, 1):
             if var in used:
-                statements.append(self.bind(var, context, regs, register, is_syscall))
+                name = f"parm{at}_syscall" if is_syscall else f"parm{at}"
+                statements.append(self.bind(var, context, regs, machine, name))
         return statements
 
     def bind_typed(self, function: FunctionDef, used: set[LocalVar]) -> list[Stmt]:
@@ -543,28 +688,69 @@ class DialectChecker(BuiltinChecker):
             statements.append(Declare(span, var, (Assign(value_type(var.type), span, place, value),)))
         return statements
 
-    def bind(self, var: LocalVar, context: LocalVar, regs: Record, register: str, is_syscall: bool) -> Stmt:
+    def bind(self, var: LocalVar, context: LocalVar, regs: Record, machine: _Machine, name: str) -> Stmt:
         span = var.span
         if not is_scalar(var.type):
             self.error(f"parameter '{var.name}' is '{var.type}', which no register holds", span, "make it a pointer")
         base: Expr = Deref(regs, span, Load(context.type, span, VarRef(context.type, span, context)))
-        if is_syscall:
-            wrapper = self.register(base, regs, "di", span)
+        if name.endswith("_syscall") and machine.is_wrapped:
+            wrapper = self.load(self.register(base, regs, machine, "parm1", span))
             base = Deref(regs, span, Cast(Pointer(regs), span, wrapper))
-        value = self.cast(self.register(base, regs, register, span), value_type(var.type), span)
+        value = self.cast(self.load(self.register(base, regs, machine, name, span)), value_type(var.type), span)
         return Declare(span, var, (Assign(value_type(var.type), span, VarRef(var.type, span, var), value),))
 
-    def register(self, base: Expr, regs: Record, name: str, span: Span) -> Expr:
-        found = regs.member(name)
-        if found is None:
-            self.error(f"'{regs}' has no register '{name}'", span)
-        return Load(value_type(found.type), span, MemberRef(found.type, span, base, found.offset))
+    # -- registers
+
+    def register(self, base: Expr, regs: Record, machine: _Machine, name: str, span: Span) -> MemberRef:
+        """The place of the register called name in base, a struct pt_regs."""
+        path = machine.place(name)
+        if not path:
+            self.error(f"this machine has no register for {_spelling(name)}", span)
+        words = re.findall(r"\w+", path)
+        type: CType = regs
+        offset = 0
+        for word in words:
+            if isinstance(type, Array):
+                offset, type = offset + int(word) * type.element.size, type.element
+                continue
+            found = type.member(word) if isinstance(type, Record) else None
+            if found is None:
+                self.error(f"'{regs}' has no register '{path}'", span)
+            offset, type = offset + found.offset, found.type
+        return MemberRef(type, span, base, offset)
+
+    def member_of(self, base: Expr, record: Record, name: str, node: c_ast.Node) -> Expr:
+        """A member; and a register by the name that it has on every machine."""
+        if not name.startswith(_REGISTER):
+            return super().member_of(base, record, name, node)
+        register, span = name.removeprefix(_REGISTER), self.span(node)
+        machine = _machine(record)
+        if machine is None:
+            if not record.is_complete:
+                return super().member_of(base, record, name, node)
+            self.error(f"{_spelling(register)} needs a 'struct pt_regs', this is '{record}'", node)
+        if register != "syscall":
+            return self.register(base, record, machine, register, span)
+        if machine.is_wrapped:
+            return self.register(base, record, machine, "parm1", span)
+        return self.address(base)
+
+
+def _machine(regs: Record) -> _Machine | None:
+    """The machine whose struct pt_regs has the members of regs."""
+    return next((one for members, one in _MACHINES.items() if all(regs.member(name) for name in members)), None)
+
+
+def _spelling(register: str) -> str:
+    """The macro that asks for a register."""
+    return "PT_REGS_SYSCALL_CTX" if register == "syscall" else f"PT_REGS_{register.upper()}"
 
 
 _PRINTK_WORDS = ("d", "u", "x", "i", "ld", "lu", "lx", "lld", "llu", "llx", "p", "s", "c")
 _Method = Callable[[DialectChecker, MapDef, c_ast.FuncCall], Expr]
-_ELEMENTS = frozenset({MapType.LPM_TRIE, MapType.SOCKMAP, MapType.SOCKHASH, MapType.DEVMAP, MapType.CPUMAP}) | frozenset({MapType.HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_HASH,
-                       MapType.LRU_PERCPU_HASH})
+_ELEMENTS = frozenset({
+    MapType.HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH,
+    MapType.LPM_TRIE, MapType.SOCKMAP, MapType.SOCKHASH, MapType.DEVMAP, MapType.CPUMAP})
 _PERF, _RING = frozenset({MapType.PERF_EVENT_ARRAY}), frozenset({MapType.RINGBUF})
 _STACKS, _PROGRAMS = frozenset({MapType.STACK_TRACE}), frozenset({MapType.PROG_ARRAY})
 _QUEUES = frozenset({MapType.QUEUE, MapType.STACK})
@@ -607,7 +793,7 @@ _HELPER_METHODS: dict[str, _HelperMethod] = {
     "sk_redirect_hash": _HelperMethod("sk_redirect_hash", 3, 1, frozenset({MapType.SOCKHASH})),
 }
 _METHODS_OF_TABLES: dict[str, tuple[_Method, frozenset[MapType]]] = {
-    "lookup": (DialectChecker.lookup_method, _ELEMENTS),
+    "lookup": (DialectChecker.lookup_method, _ELEMENTS | {*_OF_MAPS, MapType.XSKMAP}),
     "update": (DialectChecker.update_method, _ELEMENTS),
     "insert": (DialectChecker.update_method, _ELEMENTS),
     "delete": (DialectChecker.delete_method, _ELEMENTS),

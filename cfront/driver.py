@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from cfront.btf import TypeSource, btf_from_types
@@ -23,7 +24,8 @@ from cfront.emit import FunctionPlace, emit
 from cfront.errors import CompileError, Diagnostic
 from cfront.lower import lower
 from cfront.parse import parse
-from cfront.preprocess import Flags, Preprocessed, Token, parse_flags, preprocess, shipped_tokens
+from cfront.pause import collector_paused
+from cfront.preprocess import Flags, Preprocessed, Token, host_headers, parse_flags, preprocess, shipped_tokens
 from cfront.provenance import called_functions, instantiate
 from cfront.source import Span
 from cfront.tree import FunctionDef, LocalVar, Unit
@@ -72,12 +74,24 @@ def _inline_functions() -> dict[str, list[Token]]:
     return groups
 
 
+def _declared(tokens: list[Token], names: set[str]) -> set[str]:
+    """Of names the functions that the text itself declares: outside braces, a name before a parenthesis is one."""
+    found: set[str] = set()
+    depth = 0
+    for one, after in pairwise(tokens):
+        depth += {"{": 1, "}": -1}.get(one.text, 0)
+        if not depth and after.text == "(" and one.text in names:
+            found.add(one.text)
+    return found
+
+
 def _with_inline(tokens: list[Token]) -> list[Token]:
     """tokens behind the shipped functions that they name and do not define themselves."""
     groups = _inline_functions()
     named = {one.text for one in tokens if one.kind == "id" and one.text in groups}
     if not named:
         return tokens
+    named -= _declared(tokens, named)
     wanted: list[str] = []
     for name in reversed(list(groups)):
         if name in named:
@@ -92,6 +106,8 @@ def _parsed(
 ) -> tuple[Any, list[Token], Preprocessed]:
     """(AST, the tokens that its places count, what the preprocessor gave)."""
     prelude = _PRELUDE if target == "bpf" else ""
+    if target == "host":
+        headers = {**host_headers(), **(headers or {})}
     made = preprocess(text, filename=filename, flags=flags, defines=defines, prelude=prelude, headers=headers)
     tokens = _with_inline(made.tokens) if target == "bpf" else made.tokens
 
@@ -114,7 +130,7 @@ def _front(
 def _within_depth(filename: str) -> Iterator[None]:
     """Lets the passes recurse deeply, and turns what is deeper still into a CompileError."""
     try:
-        with _deep_recursion():
+        with collector_paused(), _deep_recursion():
             yield
     except RecursionError:
         raise CompileError([Diagnostic("the text is nested too deeply", Span(filename, 1, 1))]) from None

@@ -9,6 +9,7 @@ emitted in a forked child, whose last words become a CompileError at the place t
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import functools
 import os
@@ -34,6 +35,7 @@ _INSNS_OF_COPY = 128 * 2
 _DOUBTFUL = re.compile(
     r"\bi(?:6[5-9]|[7-9]\d|\d{3,})\b|(?<![@%.\w])(?:half|float|double|fp128)\b|<\d+ x |\bmusttail\b|@llvm\.\w+\.fix\b"
 )
+_SIGNED_DIVISION = re.compile(r"= s(?:div|rem) ")
 _ATOMIC = re.compile(r"\b(?:atomicrmw|cmpxchg)\b|\b(?:load|store) atomic\b")
 _ALLOCA = re.compile(r"= alloca (?:\[(\d+) x i8\]|\w+)")
 _LAST_WORDS = re.compile(r"error: (.*?):(\d+):(\d+): in function (\S+) .*?\): (.*)")
@@ -63,12 +65,35 @@ def _no_places() -> Mapping[str, FunctionPlace]:
 
 
 @functools.cache
+def _code_pages() -> tuple[tuple[int, int], ...]:
+    """(address, bytes) of LLVM's machine code in this process's memory; none where the system does not say."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+            rows = [line.split() for line in file if "libllvmlite" in line and " r-xp " in line]
+    except OSError:
+        return ()
+    spans = [[int(one, 16) for one in row[0].split("-")] for row in rows]
+    return tuple((start, end - start) for start, end in spans)
+
+
+@functools.cache
+def _give_back(after: str) -> None:
+    """Unmaps LLVM's code, once in a process after each stage; the system maps again from the file what runs again.
+    What ran only once (the start of a hundred targets, and after the first text most of the passes) would be half
+    the memory of a process that compiled one text and goes on tracing."""
+    for address, size in _code_pages():
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), 4)  # MADV_DONTNEED
+
+
+@functools.cache
 def _initialise() -> None:
+    _give_back("loading")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.set_option("cfront", "-bpf-stack-size=32760")
+    _give_back("initialising")
 
 
 @functools.cache
@@ -98,14 +123,15 @@ def optimise(ir: str, *, target: str, cpu: str) -> Any:
         options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
+    _give_back("optimising")
     return module
 
 
 def _code(module: Any, target: str, cpu: str, form: str) -> bytes:
     machine = _machine(target, cpu)
-    if form == "asm":
-        return bytes(machine.emit_assembly(module).encode())
-    return bytes(machine.emit_object(module))
+    made = machine.emit_assembly(module).encode() if form == "asm" else machine.emit_object(module)
+    _give_back("emitting")
+    return bytes(made)
 
 
 def _emit_in_child(make: Callable[[], bytes], places: Places) -> bytes:
@@ -149,6 +175,9 @@ def _reason(said: str, places: Mapping[str, FunctionPlace]) -> Diagnostic:
         return Diagnostic(f"function '{name}' needs more stack than the {STACK_BYTES} bytes that BPF has", place.span if place else None,
                           hint=_stack_hint(place), source_line=place.source_line if place else "")
     span = Span(file, int(line), int(col)) if int(line) else place.span if place else None
+    if "XADD return value" in sentence:
+        return Diagnostic(f"function '{name}' uses the result of an atomic operation, which cpu v1 and v2 do not give", span,
+                          hint="compile for cpu v3, or do not use the result")
     call = _LIBRARY_CALL.search(sentence)
     if call:
         word = _LIBRARY.get(call.group(1), f"'{call.group(1)}'")
@@ -194,7 +223,7 @@ def _is_doubtful(text: str, cpu: str) -> bool:
     """Whether LLVM might end the process on optimised IR."""
     # between the head, whose data layout names i128, and the metadata, which quotes the user's text
     text = text.partition("\ntarget triple")[2].partition("\n!")[0]
-    if _DOUBTFUL.search(text) or (cpu in ("v1", "v2") and _ATOMIC.search(text)):
+    if _DOUBTFUL.search(text) or (cpu in ("v1", "v2") and _ATOMIC.search(text)) or (cpu != "v4" and _SIGNED_DIVISION.search(text)):
         return True
     if text.count("\n") + _INSNS_OF_COPY * text.count(" @llvm.mem") > _MANY_INSNS:
         return True
@@ -253,21 +282,55 @@ def _with_frame_adds(content: bytes) -> bytes:
     `|` on such an address was refused in provenance.py."""
     patched = bytearray(content)
     for _, start, size in _function_extents(content):
-        frame: set[int] = set()
-        for at in range(start, start + size, 8):
-            op, target, source = content[at], content[at + 1] & 15, content[at + 1] >> 4
-            if op == 0xBF and (source == 10 or source in frame):
-                frame.add(target)
-            elif op in (0x4F, 0x47) and target in frame:
-                patched[at] = 0x0F if op == 0x4F else 0x07
-            elif op == 0x4F and source in frame:
-                patched[at] = 0x0F
-                frame.add(target)
-            elif op & 7 in (5, 6):  # a jump or call: what follows may be reached with other registers
-                frame.clear()
-            elif op != 0x07 and op & 7 in (0, 1, 4, 7):
-                frame.discard(target)
+        code = [(content[at], content[at + 1], *struct.unpack_from("<hi", content, at + 2)) for at in range(start, start + size, 8)]
+        if not any(one[0] in (_OR, _OR_IMM) for one in code):
+            continue
+        for at in _frame_ors(code):
+            patched[start + 8 * at] = 0x0F if code[at][0] == _OR else 0x07
     return bytes(patched)
+
+
+_COPY, _OR, _OR_IMM, _ADD, _ADD_IMM, _SPILL, _FILL = 0xBF, 0x4F, 0x47, 0x0F, 0x07, 0x7B, 0x79
+
+
+def _frame_ors(code: list[tuple[int, int, int, int]]) -> set[int]:
+    """The slots of those |= that have a stack address on one side. A forward analysis of which registers and
+    spill slots (by their offset) may hold one; what is live holds an address on all paths or on none."""
+    held: list[frozenset[int] | None] = [None] * len(code)
+    waiting: list[tuple[int, frozenset[int]]] = [(0, frozenset([10]))]
+    found: set[int] = set()
+    while waiting:
+        at, frame = waiting.pop()
+        before = held[at] if at < len(code) else frame
+        if before is not None and frame <= before:
+            continue
+        frame = held[at] = frame | (before or frozenset())
+        op, registers, off, imm = code[at]
+        target, source = registers & 15, registers >> 4
+        if op in (_OR, _OR_IMM) and (target in frame or (op == _OR and source in frame)):
+            found.add(at)
+        following = at + (2 if op == 0x18 else 1)
+        if op == 0x95:
+            continue
+        if op & 7 in (5, 6) and op != 0x85:
+            waiting.append((at + 1 + (imm if op == 0x06 else off), frame))
+            if op in (0x05, 0x06):
+                continue
+        waiting.append((following, _frame_after(frame, op, target, source, off)))
+    return found
+
+
+def _frame_after(frame: frozenset[int], op: int, target: int, source: int, off: int) -> frozenset[int]:
+    """frame after an instruction."""
+    if op == 0x85:
+        return frame - {0, 1, 2, 3, 4, 5}
+    if op == _SPILL:
+        return frame | {off} if source in frame and target == 10 else frame - {off} if target == 10 else frame
+    if op & 7 not in (0, 1, 4, 7):
+        return frame
+    is_address = (op == _COPY and source in frame) or (op == _FILL and source == 10 and off in frame) or (
+        op in (_ADD, _OR) and (source in frame or target in frame)) or (op in (_ADD_IMM, _OR_IMM) and target in frame)
+    return frame | {target} if is_address else frame - {target}
 
 
 def _stack_hint(place: FunctionPlace | None) -> str:

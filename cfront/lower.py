@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from cfront.ctype import BOOL, Array, CType, Enum, Integer, Pointer, Record, Void
+from cfront.ctype import BOOL, Array, CType, Enum, Function, Integer, Pointer, Record, Void
 from cfront.debug import Debug
 from cfront.source import Span
 from cfront.tree import (
@@ -30,6 +30,7 @@ from cfront.tree import (
     CallExtern,
     CallFunction,
     CallHelper,
+    CallPointer,
     Case,
     Cast,
     Comma,
@@ -73,6 +74,7 @@ from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Ret
 __all__ = ["lower"]
 
 EVENT_PREFIX = "__event_"  # before a table's name: the variable that names its records' type
+NOTES_PREFIX = "__table_"  # before a table's name: the variable with what its loader must know
 _MAX_STORES = 128  # what the BPF target expands a memcpy or memset into, at most
 _SIGNED = {"<": "slt", ">": "sgt", "<=": "sle", ">=": "sge", "==": "eq", "!=": "ne"}
 _UNSIGNED = {"<": "ult", ">": "ugt", "<=": "ule", ">=": "uge", "==": "eq", "!=": "ne"}
@@ -105,15 +107,21 @@ def _bytes_text(content: bytes) -> str:
 class _Place:
     """An address with what is known of its alignment, and the bits of a bit-field in its unit."""
 
-    __slots__ = ("address", "align", "bit_offset", "bit_size", "room")
+    __slots__ = ("address", "align", "bit_offset", "bit_size", "is_volatile", "room")
 
-    def __init__(self, address: str, align: int, bit_offset: int = 0, bit_size: int | None = None, room: int = 0) -> None:
+    def __init__(self, address: str, align: int, bit_offset: int = 0, bit_size: int | None = None, room: int = 0,
+                 is_volatile: bool = False) -> None:
         self.address = address
         self.align = align
+        self.is_volatile = is_volatile
         self.bit_offset = bit_offset
         self.bit_size = bit_size
         self.room = room  # of a bit-field: the bytes up to the end of its record
 
+    @property
+    def volatile(self) -> str:
+        """The word of a load or store."""
+        return "volatile " if self.is_volatile else ""
 
     def unit_bits(self, type: CType) -> int:
         """How many bits are loaded to get at a bit-field: its type's, or what just covers it, where packing
@@ -155,7 +163,7 @@ class _Module:
     def variable(self, var: GlobalVar) -> None:
         name = self.name_of(var)
         content = var.init if var.init is not None else bytes(var.type.size)
-        align = max(var.type.align, 8 if var.type.size >= 8 else 1)
+        align = _global_align(var)
         if var.is_extern:
             self.globals.append(f"{name} = external global i8, align {align}")
             return
@@ -213,6 +221,11 @@ class _Module:
                     f'@{name} = dso_local global [8 x i8] zeroinitializer, section ".bcc.events", align 8, '
                     f"!dbg !{self.debug.event(one, name)}"
                 )
+            if one.notes:
+                name, content = f"{NOTES_PREFIX}{one.name}", "\n".join(one.notes).encode("utf-8", "surrogateescape") + b"\0"
+                self.events.append(name)
+                self.globals.append(f'@{name} = dso_local constant [{len(content)} x i8] {_bytes_text(content)}, '
+                                    'section ".bcc.tables", align 1')
 
     def license(self) -> None:
         content = self.unit.license.encode() + b"\0"
@@ -258,6 +271,8 @@ class _FunctionLowerer:
         self.switches: list[list[tuple[Case, str]]] = []
         self.labels: dict[str, str] = {}
         self.result_place: str | None = None
+        self.result_slot = ""  # where a scalar result goes
+        self.exit = ""  # the block that returns, once something jumps there
         self.at(function.span)
 
     # -- writing
@@ -313,10 +328,14 @@ class _FunctionLowerer:
     def local(self, var: LocalVar) -> _Place:
         found = self.vars.get(var)
         if found is None:
-            if isinstance(var.type, (Record, Array)):
-                found = _Place(self.alloca(var.type.size, var.type.align), max(var.type.align, 8 if var.type.size >= 8 else 1))
+            # r10 is aligned to 8 and no more
+            asked = min(var.align, 8) if self.module.target == "bpf" else var.align
+            if isinstance(var.type, (Record, Array)) or asked > var.type.align:
+                align = max(var.type.align, asked, 8 if var.type.size >= 8 else 1)
+                found = _Place(self.alloca(var.type.size, align), align)
             else:
                 found = _Place(self.scalar_alloca(var.type), var.type.align)
+            found.is_volatile = var.is_volatile
             self.vars[var] = found
         return found
 
@@ -334,6 +353,7 @@ class _FunctionLowerer:
         assert function.body is not None
         self.statement(function.body)
         self.finish(result)
+        self.leave(result)
         kind = "void" if isinstance(result, (Record, Void)) else ir_type(result)
         if section and isinstance(result, Void):
             kind = "i32"
@@ -355,12 +375,27 @@ class _FunctionLowerer:
                 self.write(f"store {ir_type(var.type)} {register}, ptr {place.address}, align {place.align}")
 
     def finish(self, result: CType) -> None:
+        """Returns without a value: nothing, or zero where a value is due."""
+        if not isinstance(result, (Record, Void)):
+            self.set_result(result, "null" if isinstance(result, Pointer) else "0")
+        self.go_out()
+
+    def set_result(self, type: CType, value: str) -> None:
+        self.result_slot = self.result_slot or self.scalar_alloca(type)
+        self.write(f"store {ir_type(type)} {value}, ptr {self.result_slot}, align {type.align}")
+
+    def go_out(self) -> None:
+        self.exit = self.exit or self.block()
+        self.jump(self.exit)
+
+    def leave(self, result: CType) -> None:
+        """The one block that returns: with one for each return, LLVM would make one exit of each."""
+        self.begin(self.exit)
         if isinstance(result, (Record, Void)):
             self.end("ret i32 0" if self.function.section and isinstance(result, Void) else "ret void")
-        elif isinstance(result, Pointer):
-            self.end("ret ptr null")
         else:
-            self.end(f"ret {ir_type(result)} 0")
+            kind = ir_type(result)
+            self.end(f"ret {kind} {self.value(f'load {kind}, ptr {self.result_slot}, align {result.align}')}")
 
     # -- statements
 
@@ -506,12 +541,15 @@ class _FunctionLowerer:
             assert self.result_place is not None
             source = self.place(node.value)
             self.copy(_Place(self.result_place, node.value.type.align), source, node.value.type.size)
-            self.end("ret void")
+            self.go_out()
         else:
-            self.end(f"ret {ir_type(node.value.type)} {self.rvalue(node.value)}")
+            self.set_result(node.value.type, self.rvalue(node.value))
+            self.go_out()
 
     def do_Asm(self, node: Asm) -> None:
-        self.write('call void asm sideeffect "", "~{memory}"()')
+        values = [f"{ir_type(one.type)} {self.rvalue(one)}" for one in node.operands]
+        constraints = ",".join([*("r" for _ in values), "~{memory}"])
+        self.write(f'call void asm sideeffect "", "{constraints}"({", ".join(values)})')
 
     # -- conditions
 
@@ -557,15 +595,24 @@ class _FunctionLowerer:
 
     def place_VarRef(self, expr: VarRef) -> _Place:
         if isinstance(expr.var, GlobalVar):
-            align = max(expr.var.type.align, 8 if expr.var.type.size >= 8 and not expr.var.is_extern else 1)
-            return _Place(self.module.name_of(expr.var), align)
+            align = expr.var.type.align if expr.var.is_extern else _global_align(expr.var)
+            return _Place(self.module.name_of(expr.var), align, is_volatile=expr.var.is_volatile)
         return self.local(expr.var)
 
     def place_Deref(self, expr: Deref) -> _Place:
         target = expr.type
         if isinstance(expr.pointer, (AddressOf,)):
             return self.place(expr.pointer.place)
-        return _Place(self.rvalue(expr.pointer), max(target.align, 1))
+        if isinstance(expr.pointer, PointerAdd) and isinstance(expr.pointer.pointer, AddressOf):
+            return self.element(expr.pointer, expr.pointer.pointer.place)
+        is_volatile = isinstance(expr.pointer.type, Pointer) and expr.pointer.type.is_volatile
+        return _Place(self.rvalue(expr.pointer), max(target.align, 1), is_volatile=is_volatile)
+
+    def element(self, pointer: PointerAdd, array: Expr) -> _Place:
+        """An element of an array that is a place: no more aligned than the array is, as in a packed record."""
+        base, index = self.place(array), self.rvalue(pointer.index)
+        align = math.gcd(base.align, pointer.scale) or base.align
+        return _Place(self.advance(base.address, index, pointer.scale), align, is_volatile=base.is_volatile)
 
     def place_MemberRef(self, expr: MemberRef) -> _Place:
         base = self.place(expr.base)
@@ -573,7 +620,8 @@ class _FunctionLowerer:
         if expr.offset:
             address = self.value(f"getelementptr inbounds i8, ptr {address}, i64 {expr.offset}")
         align = math.gcd(base.align, expr.offset) if expr.offset else base.align
-        return _Place(address, align, expr.bit_offset, expr.bit_size, expr.base.type.size - expr.offset)
+        return _Place(address, align, expr.bit_offset, expr.bit_size, expr.base.type.size - expr.offset,
+                      base.is_volatile or expr.is_volatile)
 
     def place_KernelRead(self, expr: KernelRead) -> _Place:
         return self.kernel_read(self.place(expr.place).address, expr.type.size, expr.type.align)
@@ -621,10 +669,10 @@ class _FunctionLowerer:
 
     def load(self, place: _Place, type: CType) -> str:
         if place.bit_size is None:
-            return self.value(f"load {ir_type(type)}, ptr {place.address}, align {self.align(place, type)}")
+            return self.value(f"load {place.volatile}{ir_type(type)}, ptr {place.address}, align {self.align(place, type)}")
         bits = place.unit_bits(type)
-        unit = self.value(f"load i{bits}, ptr {place.address}, align {self.align(place, type)}")
-        return self.resize(self.extract(unit, place, type, bits), f"i{bits}", ir_type(type), False)
+        unit = self.value(f"load {place.volatile}i{bits}, ptr {place.address}, align {self.align(place, type)}")
+        return self.resize(self.extract(unit, place, type, bits), f"i{bits}", ir_type(type), _is_signed(type))
 
     def extract(self, unit: str, place: _Place, type: CType, bits: int) -> str:
         assert place.bit_size is not None
@@ -647,12 +695,12 @@ class _FunctionLowerer:
             mask, bits = (1 << place.bit_size) - 1, place.unit_bits(type)
             value, kind = self.resize(value, kind, f"i{bits}", False), f"i{bits}"
             mask &= (1 << bits) - 1
-            old = self.value(f"load {kind}, ptr {place.address}, align {align}")
+            old = self.value(f"load {place.volatile}{kind}, ptr {place.address}, align {align}")
             kept = self.value(f"and {kind} {old}, {~(mask << place.bit_offset) & ((1 << bits) - 1)}")
             cut = self.value(f"and {kind} {value}, {mask}")
             moved = self.value(f"shl {kind} {cut}, {place.bit_offset}")
             value = self.value(f"or {kind} {kept}, {moved}")
-        self.write(f"store {kind} {value}, ptr {place.address}, align {align}")
+        self.write(f"store {place.volatile}{kind} {value}, ptr {place.address}, align {align}")
 
     def store_bytes(self, place: _Place, content: bytes) -> None:
         """Writes constant bytes as immediate stores of the widest aligned pieces."""
@@ -675,36 +723,45 @@ class _FunctionLowerer:
             self.memory_loop(to.address, source.address, size, align)
             return
         name = self.module.intrinsic("llvm.memcpy.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1")
+        volatile = "true" if to.is_volatile or source.is_volatile else "false"
         self.write(f"call void {name}(ptr align {to.align} {to.address}, ptr align {source.align} {source.address}, "
-                   f"i64 {size}, i1 false)")
+                   f"i64 {size}, i1 {volatile})")
 
     def memory_loop(self, to: str, source: str, size: int, align: int, fill: str = "") -> None:
         """Copies, or fills with the byte fill, size bytes in pieces of align, the rest by bytes."""
         width = min(align, 8)
-        counter = self.scalar_alloca(_I64)
         main, rest = size // width * width, size % width
-        for start, end, step in ((0, main, width), (main, main + rest, 1)):
-            if start == end:
-                continue
-            head, body, done = self.block(), self.block(), self.block()
-            self.write(f"store i64 {start}, ptr {counter}, align 8")
-            self.begin(head)
-            index = self.value(f"load i64, ptr {counter}, align 8")
-            more = self.value(f"icmp ult i64 {index}, {end}")
-            self.branch(more, body, done)
-            self.begin(body)
-            target = self.value(f"getelementptr inbounds i8, ptr {to}, i64 {index}")
-            kind = f"i{step * 8}"
-            if fill:
-                piece = fill if step == 1 else self.spread(fill, step)
-            else:
-                place = self.value(f"getelementptr inbounds i8, ptr {source}, i64 {index}")
-                piece = self.value(f"load {kind}, ptr {place}, align {step}")
-            self.write(f"store {kind} {piece}, ptr {target}, align {step}")
-            following = self.value(f"add i64 {index}, {step}")
-            self.write(f"store i64 {following}, ptr {counter}, align 8")
-            self.jump(head)
-            self.begin(done)
+        if main:
+            self.piece_loop(to, source, "0", str(main), width, fill)
+        if rest:
+            self.piece_loop(to, source, str(main), str(size), 1, fill)
+
+    def byte_loop(self, to: str, source: str, length: str, fill: str = "") -> None:
+        """Copies, or fills with the byte fill, a number of bytes that only the run knows."""
+        self.piece_loop(to, source, "0", length, 1, fill)
+
+    def piece_loop(self, to: str, source: str, start: str, end: str, step: int, fill: str) -> None:
+        """Copies or fills the bytes from start to end in pieces of step."""
+        counter = self.scalar_alloca(_I64)
+        head, body, done = self.block(), self.block(), self.block()
+        self.write(f"store i64 {start}, ptr {counter}, align 8")
+        self.begin(head)
+        index = self.value(f"load i64, ptr {counter}, align 8")
+        more = self.value(f"icmp ult i64 {index}, {end}")
+        self.branch(more, body, done)
+        self.begin(body)
+        target = self.value(f"getelementptr inbounds i8, ptr {to}, i64 {index}")
+        kind = f"i{step * 8}"
+        if fill:
+            piece = fill if step == 1 else self.spread(fill, step)
+        else:
+            place = self.value(f"getelementptr inbounds i8, ptr {source}, i64 {index}")
+            piece = self.value(f"load {kind}, ptr {place}, align {step}")
+        self.write(f"store {kind} {piece}, ptr {target}, align {step}")
+        following = self.value(f"add i64 {index}, {step}")
+        self.write(f"store i64 {following}, ptr {counter}, align 8")
+        self.jump(head)
+        self.begin(done)
 
     def spread(self, byte: str, width: int) -> str:
         """A byte repeated over width bytes."""
@@ -837,6 +894,11 @@ class _FunctionLowerer:
         kind, signed = ir_type(type), _is_signed(type)
         if op in ("/", "%"):
             return self.divide(op, left, right, kind, signed)
+        if kind == "i128" and self.module.target == "bpf":
+            if op == "*":
+                return self.wide_product(left, right)
+            if op in ("<<", ">>") and not right.isdigit():
+                return self.wide_shift(op, left, right, signed)
         if op == ">>":
             return self.value(f"{'ashr' if signed else 'lshr'} {kind} {left}, {right}")
         return self.value(f"{_PLAIN[op]} {kind} {left}, {right}")
@@ -853,6 +915,51 @@ class _FunctionLowerer:
         negative = self.value(f"icmp slt {kind} {sign}, 0")
         negated = self.value(f"sub {kind} 0, {result}")
         return self.value(f"select i1 {negative}, {kind} {negated}, {kind} {result}")
+
+    def halves(self, value: str) -> tuple[str, str]:
+        """The low and the high 64 bits of 128."""
+        return self.value(f"trunc i128 {value} to i64"), self.value(f"trunc i128 {self.value(f'lshr i128 {value}, 64')} to i64")
+
+    def joined(self, low: str, high: str) -> str:
+        wide = self.value(f"shl i128 {self.value(f'zext i64 {high} to i128')}, 64")
+        return self.value(f"or i128 {self.value(f'zext i64 {low} to i128')}, {wide}")
+
+    def wide_product(self, left: str, right: str) -> str:
+        """The low 128 bits of a product, of which BPF computes 64 at once: schoolbook, in 32-bit digits."""
+        (a, a_high), (b, b_high) = self.halves(left), self.halves(right)
+        a0, a1, b0, b1 = (self.value(f"{word} i64 {one}, {bits}") for one in (a, b) for word, bits in
+                          (("and", 0xFFFFFFFF), ("lshr", 32)))
+        # sums of digits stay below 2 ** 64; hidden, for LLVM would find the 128-bit product again and call its library
+        low, one, two, high = (self.hidden(self.value(f"mul i64 {x}, {y}")) for x, y in ((a0, b0), (a1, b0), (a0, b1), (a1, b1)))
+        middle = self.value(f"add i64 {one}, {self.value(f'lshr i64 {low}, 32')}")
+        rest = self.value(f"add i64 {two}, {self.value(f'and i64 {middle}, 4294967295')}")
+        carry = self.value(f"add i64 {self.value(f'lshr i64 {middle}, 32')}, {self.value(f'lshr i64 {rest}, 32')}")
+        top = self.value(f"add i64 {high}, {carry}")
+        for x, y in ((a_high, b), (a, b_high)):
+            top = self.value(f"add i64 {top}, {self.value(f'mul i64 {x}, {y}')}")
+        return self.joined(self.value(f"mul i64 {a}, {b}"), top)
+
+    def hidden(self, value: str) -> str:
+        """value, of which the optimiser no longer knows where it came from."""
+        return self.value(f'call i64 asm "", "=r,0"(i64 {value})')
+
+    def wide_shift(self, op: str, value: str, count: str, signed: bool) -> str:
+        """A 128-bit value shifted by a variable below 128, in 64-bit pieces."""
+        low, high = self.halves(value)
+        count = self.value(f"trunc i128 {count} to i64")
+        part = self.value(f"and i64 {count}, 63")
+        back = self.value(f"xor i64 {part}, 63")
+        is_far = self.value(f"icmp uge i64 {count}, 64")
+        near, far, toward, away = (low, high, "shl", "lshr") if op == "<<" else (high, low, "ashr" if signed else "lshr", "shl")
+        moved = self.value(f"{toward} i64 {near}, {part}")
+        # what crosses the middle goes in two steps, for a shift by 64 is none
+        crossing = self.value(f"{away} i64 {self.value(f'{away} i64 {near}, 1')}, {back}")
+        kept = self.value(f"{'shl' if op == '<<' else 'lshr'} i64 {far}, {part}")
+        mixed = self.value(f"or i64 {kept}, {crossing}")
+        other = self.value(f"select i1 {is_far}, i64 {moved}, i64 {mixed}")
+        empty = self.value(f"ashr i64 {near}, 63") if toward == "ashr" else "0"
+        moved = self.value(f"select i1 {is_far}, i64 {empty}, i64 {moved}")
+        return self.joined(moved, other) if op == "<<" else self.joined(other, moved)
 
     def magnitude(self, value: str, kind: str) -> str:
         if value.lstrip("-").isdigit():
@@ -981,12 +1088,23 @@ class _FunctionLowerer:
         return self.call(expr)
 
     def value_CallExtern(self, expr: CallExtern) -> str:
-        args = [self.argument(one) for one in expr.args]
-        kinds = [ir_type(one.type) for one in expr.function.params] + (["..."] if expr.function.is_variadic else [])
-        result = "void" if isinstance(expr.type, Void) else ir_type(expr.type)
-        name = self.module.declare(expr.name, f"declare {result} @{expr.name}({', '.join(kinds)})")
-        signature = f"{result} ({', '.join(kinds)})" if expr.function.is_variadic else result
-        text = f"call {signature} {name}({', '.join(args)})"
+        result, kinds = self.signature(expr.function)
+        name = self.module.declare(expr.name, f"declare {result} @{expr.name}({kinds})")
+        return self.foreign_call(name, expr.function, expr.args)
+
+    def value_CallPointer(self, expr: CallPointer) -> str:
+        return self.foreign_call(self.rvalue(expr.pointer), expr.called, expr.args)
+
+    @staticmethod
+    def signature(type: Function) -> tuple[str, str]:
+        """The result and the parameters of a function that takes and gives scalars."""
+        kinds = [ir_type(one.type) for one in type.params] + (["..."] if type.is_variadic else [])
+        return "void" if isinstance(type.result, Void) else ir_type(type.result), ", ".join(kinds)
+
+    def foreign_call(self, callee: str, type: Function, given: tuple[Expr, ...]) -> str:
+        args = [self.argument(one) for one in given]
+        result, kinds = self.signature(type)
+        text = f"call {f'{result} ({kinds})' if type.is_variadic else result} {callee}({', '.join(args)})"
         if result == "void":
             self.write(text)
             return ""
@@ -995,10 +1113,9 @@ class _FunctionLowerer:
     def value_CallHelper(self, expr: CallHelper) -> str:
         args = ", ".join(self.argument(one) for one in expr.args)
         callee = f"inttoptr (i64 {expr.id} to ptr)({args})"
-        helper = HELPER_BY_ID[expr.id]
-        if helper.ret is Ret.VOID:
+        if HELPER_BY_ID[expr.id].ret is Ret.VOID or isinstance(expr.type, Void):
             self.write(f"call void {callee}")
-            return ""
+            return "0"  # of those that C declares to give a long, although the kernel leaves r0 alone
         if isinstance(expr.type, Pointer):
             return self.value(f"call ptr {callee}")
         value = self.value(f"call i64 {callee}")
@@ -1037,6 +1154,8 @@ class _FunctionLowerer:
         length = expr.args[2]
         if isinstance(length, Const):
             self.copy(to, source, length.value)
+        elif self.module.target == "bpf":
+            self.byte_loop(to.address, source.address, self.rvalue(length))
         else:
             name = self.module.intrinsic("llvm.memcpy.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1")
             self.write(f"call void {name}(ptr {to.address}, ptr {source.address}, i64 {self.rvalue(length)}, i1 false)")
@@ -1059,6 +1178,8 @@ class _FunctionLowerer:
         to, byte, length = self.pointed(expr.args[0]), self.rvalue(expr.args[1]), expr.args[2]
         if isinstance(length, Const):
             self.fill(to, byte, length.value)
+        elif self.module.target == "bpf":
+            self.byte_loop(to.address, "", self.rvalue(length), byte)
         else:
             name = self.module.intrinsic("llvm.memset.p0.i64", "void", "ptr", "i8", "i64", "i1")
             self.write(f"call void {name}(ptr {to.address}, i8 {byte}, i64 {self.rvalue(length)}, i1 false)")
@@ -1114,6 +1235,89 @@ class _FunctionLowerer:
     def intrinsic_bswap(self, expr: Intrinsic) -> str:
         return self.counted(expr, "")
 
+    def intrinsic_bitreverse(self, expr: Intrinsic) -> str:
+        return self.counted(expr, "")
+
+    def intrinsic_abs(self, expr: Intrinsic) -> str:
+        return self.counted(expr, ", i1 false")
+
+    def intrinsic_ffs(self, expr: Intrinsic) -> str:
+        """One more than the number of the lowest bit that is set, 0 if none is."""
+        kind, operand = ir_type(expr.type), self.rvalue(expr.args[0])
+        name = self.module.intrinsic(f"llvm.cttz.{kind}", kind, kind, "i1")
+        number = self.value(f"add {kind} {self.value(f'call {kind} {name}({kind} {operand}, i1 false)')}, 1")
+        is_zero = self.value(f"icmp eq {kind} {operand}, 0")
+        return self.value(f"select i1 {is_zero}, {kind} 0, {kind} {number}")
+
+    def intrinsic_clrsb(self, expr: Intrinsic) -> str:
+        """How many bits below the sign bit are equal to it."""
+        kind, operand, bits = ir_type(expr.type), self.rvalue(expr.args[0]), expr.type.size * 8
+        sign = self.value(f"ashr {kind} {operand}, {bits - 1}")
+        name = self.module.intrinsic(f"llvm.ctlz.{kind}", kind, kind, "i1")
+        zeros = self.value(f"call {kind} {name}({kind} {self.value(f'xor {kind} {operand}, {sign}')}, i1 false)")
+        return self.value(f"sub {kind} {zeros}, 1")
+
+    def rotated(self, expr: Intrinsic, word: str) -> str:
+        kind = ir_type(expr.type)
+        operand, count = self.rvalue(expr.args[0]), self.rvalue(expr.args[1])
+        name = self.module.intrinsic(f"llvm.{word}.{kind}", kind, kind, kind, kind)
+        return self.value(f"call {kind} {name}({kind} {operand}, {kind} {operand}, {kind} {count})")
+
+    def intrinsic_rotateleft(self, expr: Intrinsic) -> str:
+        return self.rotated(expr, "fshl")
+
+    def intrinsic_rotateright(self, expr: Intrinsic) -> str:
+        return self.rotated(expr, "fshr")
+
+    def intrinsic_expect(self, expr: Intrinsic) -> str:
+        kind = ir_type(expr.type)
+        value, likely = self.rvalue(expr.args[0]), self.rvalue(expr.args[1])
+        name = self.module.intrinsic(f"llvm.expect.{kind}", kind, kind, kind)
+        return self.value(f"call {kind} {name}({kind} {value}, {kind} {likely})")
+
+    def intrinsic_add_overflow(self, expr: Intrinsic) -> str:
+        return self.overflow(expr, "add", "+")
+
+    def intrinsic_sub_overflow(self, expr: Intrinsic) -> str:
+        return self.overflow(expr, "sub", "-")
+
+    def intrinsic_mul_overflow(self, expr: Intrinsic) -> str:
+        return self.overflow(expr, "mul", "*")
+
+    def overflow(self, expr: Intrinsic, word: str, op: str) -> str:
+        """Stores the result of an operation on two values of a type that holds the operands' and the result's;
+        gives whether the object cannot hold it. In 128 bits, no operation on 64-bit values overflows."""
+        left, right = self.rvalue(expr.args[0]), self.rvalue(expr.args[1])
+        type, pointer = expr.args[0].type, expr.args[2]
+        target = self.rvalue(pointer)
+        assert isinstance(pointer.type, Pointer)
+        result, kind, signed = pointer.type.target, ir_type(type), _is_signed(type)
+        flag = ""
+        if kind == "i128":
+            value = self.arithmetic(op, left, right, type)
+        else:
+            name = self.module.intrinsic(f"llvm.{'s' if signed else 'u'}{word}.with.overflow.{kind}", f"{{ {kind}, i1 }}", kind, kind)
+            pair = self.value(f"call {{ {kind}, i1 }} {name}({kind} {left}, {kind} {right})")
+            value, flag = (self.value(f"extractvalue {{ {kind}, i1 }} {pair}, {at}") for at in (0, 1))
+        stored = self.resize(value, kind, ir_type(result), False)
+        self.store(_Place(target, max(1, result.align)), stored, result)
+        if kind != ir_type(result):
+            again = self.resize(stored, ir_type(result), kind, _is_signed(result))
+            differs = self.value(f"icmp ne {kind} {again}, {value}")
+            flag = self.value(f"or i1 {flag}, {differs}") if flag else differs
+        return self.value(f"zext i1 {flag} to {ir_type(expr.type)}")
+
+    def intrinsic_hide(self, expr: Intrinsic) -> str:
+        kind, value = ir_type(expr.type), self.rvalue(expr.args[0])
+        if kind == "ptr":
+            return self.value(f'call ptr asm sideeffect "", "=r,0"(ptr {value})')
+        wide = self.value(f'call i64 asm sideeffect "", "=r,0"(i64 {self.resize(value, kind, "i64", False)})')
+        return self.resize(wide, "i64", kind, False)
+
+    def intrinsic_barrier(self, expr: Intrinsic) -> str:
+        self.write('call void asm sideeffect "", "~{memory}"()')
+        return ""
+
     def intrinsic_fence(self, expr: Intrinsic) -> str:
         self.write('call void asm sideeffect "", "~{memory}"()' if self.module.target == "bpf" else "fence seq_cst")
         return ""
@@ -1150,6 +1354,10 @@ _I64 = Integer("long", 8, True, 4)
 _I32 = Integer("int", 4, True, 3)
 
 
+def _global_align(var: GlobalVar) -> int:
+    return max(var.type.align, var.align, 8 if var.type.size >= 8 else 1)
+
+
 def _symbol(name: str) -> str:
     return name if name.replace("_", "a").isalnum() else f'"{name}"'
 
@@ -1164,9 +1372,10 @@ def lower(unit: Unit, functions: Sequence[FunctionDef], *, target: str, cpu: str
         module.variable(var)
     for one in functions:
         is_program = bool(one.section) or (target == "host" and not one.is_static)
-        linkage = "dso_local" if is_program else "internal"
+        is_local = not is_program and not one.is_global
+        linkage = "internal" if is_local else "dso_local"
         attribute = 0 if is_program else 2 if one.is_noinline or target == "host" else 1
-        scope = debug.function(one, one.name, not is_program) if debug else None
+        scope = debug.function(one, one.name, is_local) if debug else None
         lowerer = _FunctionLowerer(module, one, scope)
         module.functions.append(lowerer.run(one.name, linkage, one.section if target == "bpf" else "", attribute))
     return module.text()

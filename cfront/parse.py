@@ -21,7 +21,7 @@ from pycparser.c_parser import _BINARY_PRECEDENCE, ParseError
 from pycparserext.ext_c_lexer import GnuCLexer
 from pycparserext.ext_c_parser import AttributeSpecifier, GnuCParser, TypeDeclExt
 
-from cfront.errors import CompileError, Diagnostic
+from cfront.errors import MAX_DIAGNOSTICS, CompileError, Diagnostic
 from cfront.preprocess import Token
 from cfront.source import Span
 
@@ -129,7 +129,7 @@ class _AttributedUnion(c_ast.Union):  # type: ignore[misc]
 
     def __init__(self, plain: c_ast.Union, attrib: list[AttributeSpecifier]) -> None:
         super().__init__(plain.name, plain.decls, plain.coord)
-        self.attrib = [*attrib]
+        self.attrib = [*attrib, *getattr(plain, "attrib", ())]
 
 
 class _Parser(GnuCParser):  # type: ignore[misc]
@@ -233,6 +233,44 @@ class _Parser(GnuCParser):  # type: ignore[misc]
             return inner.exprs[0] if inner.exprs else c_ast.ID(name="", coord=inner.coord)
         return super()._parse_attribute()
 
+    def _parse_struct_or_union_specifier(self) -> Any:
+        """Keeps the attributes behind a union's members, which pycparserext has only for structs."""
+        made = super()._parse_struct_or_union_specifier()
+        if type(made) is c_ast.Union and made.decls is not None and self._peek_type() in _ATTRIBUTE_WORDS:
+            return _AttributedUnion(made, [AttributeSpecifier(self._parse_attributes_opt())])
+        return made
+
+    def _parse_struct_declaration(self) -> Any:
+        if self._peek_type() == "_STATIC_ASSERT":
+            return [self._parse_static_assert()]
+        return super()._parse_struct_declaration()
+
+    def _parse_block_item(self) -> Any:
+        """What begins with an attribute is a statement if only a ';' follows: __attribute__((fallthrough));"""
+        return self._parse_statement() if self._is_attribute_statement() else super()._parse_block_item()
+
+    def _starts_statement(self) -> bool:
+        starts: bool = super()._starts_statement()
+        return starts or self._is_attribute_statement()
+
+    def _is_attribute_statement(self) -> bool:
+        if self._peek_type() not in _ATTRIBUTE_WORDS or self._peek_type(2) != "LPAREN":
+            return False
+        depth, at = 1, 3
+        while depth:
+            kind = self._peek_type(at)
+            if kind is None:
+                return False
+            depth += {"LPAREN": 1, "RPAREN": -1}.get(kind, 0)
+            at += 1
+        return bool(self._peek_type(at) == "SEMI")
+
+    def _parse_statement(self) -> Any:
+        if self._is_attribute_statement():
+            self._parse_attributes_opt()
+            return c_ast.EmptyStatement(self._tok_coord(self._expect("SEMI")))
+        return super()._parse_statement()
+
     def _parse_struct_declarator(self) -> Any:
         """Keeps the attributes behind a bit-field's width, as those of its declarator."""
         made = super()._parse_struct_declarator()
@@ -260,6 +298,7 @@ class _Parser(GnuCParser):  # type: ignore[misc]
         return bool(super()._starts_expression(tok))
 
 
+_ATTRIBUTE_WORDS = ("__ATTRIBUTE__", "__ATTRIBUTE")
 _KNOWN = {
     "Invalid expression": "expected an expression", "At end of input": "unexpected end of the text",
     "Invalid declaration": "expected a declaration", "Missing type in declaration": "a type is missing here",
@@ -317,24 +356,59 @@ def _explain(tokens: Sequence[Token], error: _SyntaxError, types: Iterable[str])
     return index, _KNOWN.get(message, message[:1].lower() + message[1:]), ""
 
 
+def _following_item(tokens: Sequence[Token], index: int) -> int:
+    """Where the next declaration or function at the top level seems to begin: at a word in a line's first column behind
+    a '}' or ';'. The number of tokens if there is none."""
+    for at in range(max(index, 1), len(tokens)):
+        one, before = tokens[at], tokens[at - 1]
+        if one.col == 1 and one.kind == "id" and before.text in ("}", ";") and before.line != one.line:
+            return at
+    return len(tokens)
+
+
+def _attempt(parser: _Parser, filename: str, types: Iterable[str]) -> c_ast.FileAST | tuple[int, str, str]:
+    """The AST of what is in front of the parser, or (index of a token, sentence, hint)."""
+    tokens = parser.clex.tokens
+    try:
+        return parser.parse("", filename)
+    except _SyntaxError as error:
+        return _explain(tokens, error, types)
+    except ParseError as error:
+        return _explain(tokens, _SyntaxError(len(tokens), str(error)), types)
+    except RecursionError:
+        return 0, "the text is nested too deeply", "split the expression or block"
+    except (AttributeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        # pycparserext's tree surgery on declarations that are not C
+        return parser.clex.at, f"syntax error ({error})", ""
+
+
 def parse(
     tokens: Sequence[Token], *, filename: str, is_type: Callable[[str], bool], sources: dict[str, str], types: Iterable[str] = ()
 ) -> c_ast.FileAST:
     """The AST of tokens; a node's coord.line is the index of its token. types: names to suggest for a type
-    that is unknown. Raises CompileError."""
-    try:
-        parser = _Parser(tokens, is_type)
-        return parser.parse("", filename)
-    except _SyntaxError as error:
-        at, message, hint = _explain(tokens, error, types)
-    except ParseError as error:
-        at, message, hint = _explain(tokens, _SyntaxError(len(tokens), str(error)), types)
-    except RecursionError:
-        at, message, hint = 0, "the text is nested too deeply", "split the expression or block"
-    except (AttributeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        # pycparserext's tree surgery on declarations that are not C
-        at, message, hint = parser.clex.at, f"syntax error ({error})", ""
-    span = tokens[min(at, len(tokens) - 1)].span if tokens else Span(filename, 1, 1)
-    lines = sources.get(span.file, "").split("\n")
-    line = lines[span.line - 1] if span.line <= len(lines) else ""
-    raise CompileError([Diagnostic(message, span, hint=hint, source_line=line)])
+    that is unknown. Raises CompileError, with the first error in each function or declaration."""
+    diagnostics: list[Diagnostic] = []
+    known: dict[str, bool] = {}
+
+    def is_known(name: str) -> bool:
+        return known[name] if name in known else is_type(name)
+
+    start = 0
+    while start < len(tokens) or not diagnostics:
+        parser = _Parser(tokens, is_known)
+        parser.clex.at = start
+        made = _attempt(parser, filename, types)
+        if isinstance(made, c_ast.FileAST):
+            if not diagnostics:
+                return made
+            break
+        at, message, hint = made
+        span = tokens[min(at, len(tokens) - 1)].span if tokens else Span(filename, 1, 1)
+        lines = sources.get(span.file, "").split("\n")
+        line = lines[span.line - 1] if span.line <= len(lines) else ""
+        diagnostics.append(Diagnostic(message, span, hint=hint, source_line=line))
+        if len(diagnostics) == MAX_DIAGNOSTICS:
+            break
+        known.update(parser._scope_stack[0])
+        start = _following_item(tokens, max(parser.clex.at, start + 1))
+    raise CompileError(diagnostics)

@@ -42,6 +42,7 @@ _LEX = re.compile(
       |(?P<bad>(?s:.))""",
     re.VERBOSE,
 )
+_DEFINITION = re.compile(r"^#define[ \t]+(\w+)[^\\\n]*(?:\\[\s\S][^\\\n]*)*", re.MULTILINE)
 _WITHOUT_LINES = re.compile(r"\\\r?\n")
 
 
@@ -79,6 +80,18 @@ class Macro:
     params: tuple[str, ...] | None
     body: tuple[Token, ...]
     variadic: str = ""
+
+
+class _Unread:
+    """The definition of a macro in a shipped header, lexed when it is first used. line: of those above it."""
+
+    __slots__ = ("file", "line", "macro", "text")
+
+    def __init__(self, file: str, line: int, text: str) -> None:
+        self.file = file
+        self.line = line
+        self.text = text
+        self.macro: Macro | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +201,7 @@ _DIRECTIVES = ("include", "define", "undef", "if", "ifdef", "ifndef", "elif", "e
 
 
 class _Preprocessor:
-    def __init__(self, flags: Flags, macros: dict[str, Macro], headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, flags: Flags, macros: dict[str, Macro | _Unread], headers: Mapping[str, str] | None = None) -> None:
         self.headers = headers or {}
         self.flags = flags
         self.macros = macros
@@ -291,10 +304,8 @@ class _Preprocessor:
     def pragma(self, token: Token, rest: list[Token]) -> None:
         if rest and rest[0].text == "once":
             self.once.add(token.file)
-        elif rest and rest[0].text in ("unroll", "nounroll"):
+        elif rest and rest[0].text in ("unroll", "nounroll", "pack", "clang", "GCC"):
             self.out.append(Token("pragma", _spell(rest), token.file, token.line, token.col))
-        elif rest and rest[0].text == "pack":
-            raise self.fail("#pragma pack is not supported", token, "write __attribute__((packed)) after the struct")
 
     def skip(self, tokens: list[Token], conditions: list[_Condition]) -> None:
         """Drops the groups of the innermost conditional that are not taken, up to the one that is or to
@@ -361,7 +372,7 @@ class _Preprocessor:
         self.run_file(file, text)
         self.depth -= 1
 
-    def define(self, token: Token, rest: list[Token]) -> None:
+    def define(self, token: Token, rest: list[Token]) -> Macro:
         if not rest or rest[0].kind != "id":
             raise self.fail("#define needs a name", token)
         name = rest[0].text
@@ -369,16 +380,27 @@ class _Preprocessor:
             raise self.fail("'defined' cannot be a macro's name", rest[0])
         if len(rest) > 1 and rest[1].text == "(" and not rest[1].space:
             params, variadic, used = self.parameters(rest)
-            self.macros[name] = Macro(name, params, tuple(rest[used:]), variadic)
+            macro = Macro(name, params, tuple(rest[used:]), variadic)
         else:
-            self.macros[name] = Macro(name, None, tuple(rest[1:]))
-        body = self.macros[name].body
+            macro = Macro(name, None, tuple(rest[1:]))
+        self.macros[name] = macro
+        body = macro.body
         if body and (body[0].text == "##" or body[-1].text == "##"):
             raise self.fail("'##' cannot be at either end of a macro's body", body[0] if body[0].text == "##" else body[-1])
-        given = self.macros[name].params
+        given = macro.params
         for one, after in zip(body, (*body[1:], None), strict=False):
             if given is not None and one.text == "#" and one.kind == "punct" and (after is None or after.text not in given):
                 raise self.fail("'#' is not followed by a macro's parameter", one)
+        return macro
+
+    def read(self, unread: _Unread) -> Macro:
+        """The macro of a shipped header, at its first use."""
+        if unread.macro is None:
+            row = _lex(unread.text, unread.file)[:-1]
+            for one in row:
+                one.line += unread.line
+            unread.macro = self.define(row[1], row[2:])
+        return unread.macro
 
     def parameters(self, rest: list[Token]) -> tuple[tuple[str, ...], str, int]:
         """(names, the variadic one or "", index behind the parenthesis) of a function-like macro."""
@@ -414,6 +436,8 @@ class _Preprocessor:
         """If token is a macro that may expand here, puts its expansion on tokens (reversed) and says True."""
         name = token.text
         macro = self.macros.get(name)
+        if isinstance(macro, _Unread):
+            macro = self.read(macro)
         if macro is None:
             return self.builtin(token, tokens) if name.startswith("__") or name == "_Pragma" else False
         if name in token.hide:
@@ -749,12 +773,15 @@ def _wrap(number: int, is_unsigned: bool) -> int:
 
 
 @functools.cache
-def _macros_of(header: str) -> dict[str, Macro]:
-    """The macros that a shipped header defines, computed once a process."""
-    worker = _Preprocessor(Flags(), {})
-    worker.run_file(f"<{header}>", _shipped_text(header))
-    assert not worker.out, f"<{header}> holds more than macros: {worker.out[:4]}"
-    return worker.macros
+def _macros_of(header: str) -> dict[str, Macro | _Unread]:
+    """The macros that a shipped header of nothing else defines, none of them read yet."""
+    text = _shipped_text(header)
+    found: dict[str, Macro | _Unread] = {}
+    line = at = 0
+    for match in _DEFINITION.finditer(text):
+        line, at = line + text.count("\n", at, match.start()), match.start()
+        found[match.group(1)] = _Unread(f"<{header}>", line, match.group())
+    return found
 
 
 def shipped_tokens(header: str) -> list[Token]:
@@ -762,6 +789,12 @@ def shipped_tokens(header: str) -> list[Token]:
     worker = _Preprocessor(Flags(), {})
     worker.run_file(f"<{header}>", _shipped_text(header))
     return worker.out
+
+
+@functools.cache
+def host_headers() -> dict[str, str]:
+    """What we ship of the C library's headers for programs for this machine, by name."""
+    return {one.name: one.read_text() for one in (_INCLUDE_DIR / "host").iterdir() if one.suffix == ".h"}
 
 
 def text_from_tokens(tokens: Sequence[Token]) -> str:
@@ -781,6 +814,10 @@ def text_from_tokens(tokens: Sequence[Token]) -> str:
     return "\n".join(rows) + "\n" if rows else ""
 
 
+_LICENSE = "BPF_LICENSE"  # a macro of the text: the words of its license
+_LICENSE_TEXT = 'char _license[] __attribute__((section("license"))) = __BCC_LICENSE(BPF_LICENSE);'
+
+
 def preprocess(
     text: str, *, filename: str, flags: Flags = Flags(), defines: Mapping[str, str] | None = None, prelude: str = "",
     headers: Mapping[str, str] | None = None,
@@ -792,8 +829,12 @@ def preprocess(
     rows = ["#undef " + one[1:] if one[0] == "-" else "#define " + " ".join(one.split("=", 1)) for one in given]
     if rows:
         worker.run_file("<command line>", "\n".join(rows))
+    if prelude and worker.is_defined(_LICENSE):
+        raise CompileError([Diagnostic(f"{_LICENSE} cannot be specified through cflags", None, hint=f"#define {_LICENSE} in the text")])
     try:
         worker.run_file(filename, text)
+        if prelude and worker.is_defined(_LICENSE):
+            worker.run_file("<license>", _LICENSE_TEXT)
     except RecursionError:
         raise CompileError([Diagnostic("macros or includes are nested too deeply", Span(filename, 1, 1))]) from None
     except OSError as error:

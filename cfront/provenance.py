@@ -14,12 +14,12 @@ so there are finitely many. Refuses with CompileError a store through a kernel p
 from __future__ import annotations
 
 import enum
-from dataclasses import fields
 from typing import Any
 
 from cfront.ctype import Integer, Pointer, Record
 from cfront.errors import MAX_DIAGNOSTICS, CompileError, Diagnostic
 from cfront.source import Span
+from cfront.spell import spelled
 from cfront.tree import (
     AddressOf,
     Assign,
@@ -69,6 +69,8 @@ class Origin(enum.IntFlag):
 
 _PACKET_CONTEXTS = {"xdp_md", "__sk_buff", "sk_msg_md"}
 _PACKET_FIELDS = ("data", "data_end", "data_meta")
+# contexts whose pointers the verifier follows: what is behind them is loaded, and helpers take them
+_TYPED_CONTEXTS = {*_PACKET_CONTEXTS, "bpf_sock_ops", "bpf_sock_addr", "bpf_sk_lookup", "sk_reuseport_md", "bpf_sockopt", "bpf_iter_meta"}
 _NODE_FIELDS: dict[type, tuple[str, ...]] = {}
 _LEAVES = (str, int, bytes, Span, LocalVar, GlobalVar, MapDef, FunctionDef, type(None))
 
@@ -78,7 +80,7 @@ def _fields(node: Any) -> tuple[str, ...]:
     found = _NODE_FIELDS.get(kind)
     if found is None:
         skip = ("type", "span", "var", "map", "function", "compute")
-        found = _NODE_FIELDS[kind] = tuple(one.name for one in fields(kind) if one.name not in skip)
+        found = _NODE_FIELDS[kind] = tuple(one for one in kind.FIELDS if one not in skip)
     return found
 
 
@@ -105,8 +107,10 @@ class _Facts:
 
     def __init__(self, owner: _Analysis, function: FunctionDef, args: tuple[Origin, ...]) -> None:
         self.owner = owner
+        self.function = function
+        self.called_from: tuple[_Facts, CallFunction] | None = None  # one call, for messages
         self.of: dict[LocalVar, Origin] = dict(zip(function.params, args, strict=False))
-        self.why: dict[LocalVar, Span] = {}
+        self.why: dict[LocalVar, Expr] = {}  # what made a variable a kernel pointer
         flows, returns = owner.flows(function)
         for var in (*function.params, *function.locals):
             if var.is_address_taken and isinstance(var.type, Pointer):
@@ -118,7 +122,7 @@ class _Facts:
                 joined = self.of.get(target, Origin.NOTHING) | self.origin(value)
                 if joined != self.of.get(target, Origin.NOTHING):
                     if joined & Origin.KERNEL and target not in self.why:
-                        self.why[target] = value.span
+                        self.why[target] = value
                     self.of[target] = joined
                     changed = True
         self.result = Origin.NOTHING
@@ -157,9 +161,8 @@ class _Facts:
             return Origin.NATIVE
         if isinstance(expr, Intrinsic) and isinstance(expr.type, Pointer) and expr.args:
             return self.origin(expr.args[0])
-        if isinstance(expr, (Const,)) or not isinstance(expr.type, Pointer):
-            return Origin.NOTHING if not isinstance(expr, Const) or expr.value == 0 else Origin.KERNEL
-        return Origin.KERNEL
+        is_address = isinstance(expr.type, Pointer) and not (isinstance(expr, Const) and expr.value == 0)
+        return Origin.KERNEL if is_address else Origin.NOTHING
 
     def arguments(self, call: CallFunction) -> tuple[Origin, ...]:
         return tuple(Origin.NOTHING if isinstance(one.type, Record) else self.origin(one) for one in call.args)
@@ -174,6 +177,8 @@ class _Facts:
                 named = (record.member(name) for name in _PACKET_FIELDS)
                 if any(one is not None and one.offset == place.offset for one in named):
                     return Origin.NATIVE
+            if isinstance(expr.type, Pointer) and (record.name in _TYPED_CONTEXTS or record.name.startswith("bpf_iter__")):
+                return Origin.NATIVE
         return Origin.KERNEL if isinstance(expr.type, Pointer) else Origin.NOTHING
 
     @staticmethod
@@ -268,9 +273,15 @@ class _Rewriter:
 
     def rewrite(self, node: Any) -> Any:
         if isinstance(node, CallFunction):
-            function = self.owner.instance(node.function, self.facts.arguments(node))
+            origins = self.facts.arguments(node)
+            called = self.owner.known(node.function, origins)
+            called.called_from = called.called_from or (self.facts, node)
+            function = self.owner.instance(node.function, origins)
             args = tuple(self.value(one) for one in node.args)
             return CallFunction(node.type, node.span, function, args)
+        if isinstance(node, FunctionAddress):  # what a helper calls it with is memory of the program's
+            given = tuple(Origin.NATIVE if isinstance(one.type, Pointer) else Origin.NOTHING for one in node.function.params)
+            return FunctionAddress(node.type, node.span, self.owner.instance(node.function, given))
         if isinstance(node, Load):
             is_kernel = self.facts.place_origin(node.place) & Origin.KERNEL
             place = self.rewrite(node.place)
@@ -300,13 +311,13 @@ class _Rewriter:
     def children(self, node: Any) -> Any:
         changed = False
         values = []
-        for one in fields(node):
-            value = getattr(node, one.name)
+        for name in node.FIELDS:
+            value = getattr(node, name)
             made = value
             if isinstance(value, tuple) and not isinstance(value, Span):
                 made = tuple(self.rewrite(item) if _is_node(item) else item for item in value)
                 changed |= any(a is not b for a, b in zip(made, value, strict=True))
-            elif one.name not in ("type", "span", "var", "map", "function", "compute") and _is_node(value):
+            elif name not in ("type", "span", "var", "map", "function", "compute") and _is_node(value):
                 made = self.rewrite(value)
                 changed |= made is not value
             values.append(made)
@@ -340,29 +351,45 @@ class _Rewriter:
             self.check_pointer(root.pointer, "storing to", place.span)
 
     def check_pointer(self, pointer: Expr, doing: str, span: Span | None = None) -> None:
-        if self.facts.origin(pointer) is not Origin.KERNEL:
-            return
-        name, where = self.history(pointer)
-        hint = f"{name} came from {where}; " if where else ""
-        self.owner.report(
-            f"{doing} kernel memory: it can be read, not written", span or pointer.span,
-            f"{hint}keep your own copy in a variable or a table",
-        )
+        if self.facts.origin(pointer) is Origin.KERNEL:
+            self.owner.report(
+                f"{doing} kernel memory: it can be read, not written", span or pointer.span,
+                f"{self.history(pointer)}keep your own copy in a variable or a table",
+            )
 
-    def history(self, pointer: Expr) -> tuple[str, str]:
-        """The variable that the pointer is in and where it got its value."""
-        while True:
-            if isinstance(pointer, (Cast,)):
-                pointer = pointer.operand
-            elif isinstance(pointer, PointerAdd):
-                pointer = pointer.pointer
-            else:
+    def history(self, pointer: Expr) -> str:
+        """"'sk' came from skb->sk at line 8; ": the variable that the pointer is in, and what first gave it its value,
+        through other variables and the calls that passed it."""
+        facts: _Facts | None = self.facts
+        var = first = _variable(pointer)
+        seen: set[LocalVar] = set()
+        value: Expr | None = None
+        while facts is not None and var is not None and var not in seen:
+            seen.add(var)
+            if var in facts.why:
+                value = facts.why[var]
+            elif facts.called_from is None or var not in facts.function.params:
                 break
-        if isinstance(pointer, Load) and isinstance(pointer.place, VarRef) and isinstance(pointer.place.var, LocalVar):
-            var = pointer.place.var
-            span = self.facts.why.get(var, var.span)
-            return f"'{var.name}'", f"line {span.line}"
-        return "", ""
+            else:
+                facts, call = facts.called_from
+                value = call.args[call.function.params.index(var)]
+            var = _variable(value)
+        if first is None or value is None:
+            words = spelled(pointer)
+            return words and f"'{words}' is a pointer of the kernel's; "
+        words = spelled(value)
+        if value.span in [one.span for one in seen]:  # the registers that a parameter was bound to
+            words = "the parameter"
+        return f"'{first.name}' came from {words + ' at ' if words else ''}line {value.span.line}; "
+
+
+def _variable(pointer: Expr | None) -> LocalVar | None:
+    """The local variable that a pointer is in, itself or moved on from."""
+    while isinstance(pointer, (Cast, PointerAdd)):
+        pointer = pointer.operand if isinstance(pointer, Cast) else pointer.pointer
+    if isinstance(pointer, Load) and isinstance(pointer.place, VarRef) and isinstance(pointer.place.var, LocalVar):
+        return pointer.place.var
+    return None
 
 
 def called_functions(function: FunctionDef) -> list[str]:

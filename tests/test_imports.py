@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[1]
 # What a module may import of ours: modules, or packages with all that is in them.
 _FACTS = ("cfront.errors", "cfront.uapi")
 _SPECS = ("bcc_py.errors", "bcc_py.isa", "bcc_py.spec", "cfront.uapi")
-_KERNEL = (*_SPECS, "bcc_py.kernel", "bcc_py.tracepoint", "cfront.btf", "cfront.ctype")
+_KERNEL = (*_SPECS, "bcc_py.kernel", "cfront.tracepoint", "cfront.btf", "cfront.ctype")
 _DATA = ("cfront.ctype", "cfront.errors", "cfront.fold", "cfront.source", "cfront.tree", "cfront.uapi")
 _CHECKER = (*_DATA, "cfront.btf", "cfront.preprocess")  # of preprocess, its Token
 _FLOORS = ("check_type", "check_expr", "check_init", "builtin", "dialect", "packet", "check")  # each stands on those before
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "cfront": ("cfront.btf", "cfront.driver", "cfront.errors", "cfront.source"),
+    "cfront": ("cfront.btf", "cfront.driver", "cfront.errors", "cfront.pause", "cfront.source"),
+    "cfront.pause": (),
     "cfront.__main__": ("cfront",),
     "cfront.driver": ("cfront",),
     "cfront.source": (),
@@ -29,29 +30,31 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cfront.errors": ("cfront.source",),
     "cfront.ctype": (),
     "cfront.btf": ("cfront.ctype", "cfront.errors"),
+    "cfront.tracepoint": ("cfront.btf", "cfront.ctype", "cfront.errors"),
     "cfront.tree": ("cfront.ctype", "cfront.source", "cfront.uapi"),
     "cfront.fold": ("cfront.ctype", "cfront.tree"),
     "cfront.preprocess": ("cfront.errors", "cfront.source"),
     "cfront.parse": ("cfront.errors", "cfront.source", "cfront.preprocess"),
     **{f"cfront.{name}": (*_CHECKER, *(f"cfront.{one}" for one in _FLOORS[:at])) for at, name in enumerate(_FLOORS)},
-    "cfront.provenance": _DATA,
+    "cfront.spell": _DATA,
+    "cfront.provenance": (*_DATA, "cfront.spell"),
     "cfront.debug": _DATA,
     "cfront.lower": (*_DATA, "cfront.debug"),
     "cfront.emit": ("cfront.errors", "cfront.source"),
+    "cfront.run": ("cfront.errors",),
     "bcc_py.errors": _FACTS,
     "bcc_py.isa": _FACTS,
     "bcc_py.spec": ("bcc_py.isa", "cfront.uapi"),
     "bcc_py.elf": _SPECS,
-    "bcc_py.cache": (),
+    "bcc_py.cache": ("cfront",),
     "bcc_py.hist": (),
     "bcc_py.syscalls": (),
-    "bcc_py.tracepoint": ("bcc_py.errors", "cfront.btf", "cfront.ctype"),
-    "bcc_py.kernel": ("bcc_py.spec", "cfront.btf"),
+    "bcc_py.kernel": ("bcc_py.errors", "bcc_py.spec", "cfront.btf"),
     "bcc_py.load": (*_SPECS, "bcc_py.kernel"),
     "bcc_py.verifier": (*_SPECS, "bcc_py.verifier"),
     "bcc_py.jit": _SPECS,
     "bcc_py.sim": (*_KERNEL, "bcc_py.cache", "bcc_py.jit", "bcc_py.verifier", "bcc_py.syscalls", "bcc_py.sim", "cfront"),
-    "bcc_py.linux": (*_KERNEL, "bcc_py.linux"),
+    "bcc_py.linux": (*_KERNEL, "bcc_py.cache", "bcc_py.linux"),
     "bcc_py.table": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.spec", "bcc_py.hist", "cfront.btf", "cfront.ctype", "cfront.uapi"),
     "bcc_py.bpf": ("bcc_py", "cfront"),
     "bcc_py": ("bcc_py.bpf", "bcc_py.errors", "bcc_py.table"),
@@ -63,7 +66,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 _PARSER = ("cfront.parse", *(f"cfront.{one}" for one in _FLOORS))
 FOREIGN = {
     "cffi": ("bcc_py.linux.sys", "bcc_py.sim.memory", "bcc_py.jit"),
-    "llvmlite": ("cfront.emit", "bcc_py.jit"),
+    "llvmlite": ("cfront.emit", "cfront.run", "bcc_py.jit"),
     "pycparser": _PARSER,
     "pycparserext": _PARSER,
     "click": ("bcc_py.cli", "bcc_py.tools.execsnoop", "bcc_py.tools.exitsnoop", "bcc_py.tools.syscount", "bcc_py.tools.tcpstates"),

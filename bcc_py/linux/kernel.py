@@ -7,12 +7,11 @@ descriptor behind.
 Loading: the kernel's verifier judges. A program goes in with its BTF, functions and lines where the
 object has them, so that the log and bpftool show C; a kernel that refuses those records without having
 looked at an instruction gets the program again without them. A refusal becomes a VerifierError whose text
-is the verifier's sentence and the C line, and whose .log is everything.
-
-Not done here: maps are created without their BTF types, so bpftool shows their contents as bytes."""
+is the verifier's sentence and the C line, and whose .log is everything."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -24,24 +23,32 @@ import struct
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, cast
+from pathlib import PurePath
+from typing import BinaryIO, Protocol, cast
 
 from bcc_py import isa
+from bcc_py.cache import cached
 from bcc_py.errors import LoadError, MapError, NotSupportedError, ObjectError, VerifierError
-from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine
+from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine, check_pinned, shared_spec, undefined_table
 from bcc_py.linux import attach, feature, sys
 from bcc_py.linux.btf_walk import loadable
+from bcc_py.linux.config import config
 from bcc_py.linux.ring import PerfBuffer, RingBuffer
-from bcc_py.spec import Hook, MapSpec, ProgramSpec
-from bcc_py.tracepoint import TracepointFormat, TracepointTypes, parse_format
+from bcc_py.spec import Hook, MapSpec, ProgramSpec, Sharing
 from cfront.btf import Btf, JoinedTypes, TypeSource
 from cfront.ctype import round_up
+from cfront.tracepoint import TracepointFormat, TracepointTypes, parse_format
 from cfront.uapi import AttachType, MapType
 
 __all__ = ["LinuxKernel", "LinuxMap", "LinuxProgram"]
 
 _PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE})
 _RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
+# attach types whose programs are loaded for one function of the kernel, and what its name begins with
+_TARGET_PREFIXES = {
+    AttachType.TRACE_FENTRY: "", AttachType.TRACE_FEXIT: "", AttachType.MODIFY_RETURN: "", AttachType.LSM_MAC: "bpf_lsm_",
+    AttachType.TRACE_ITER: "bpf_iter_",
+}
 _ENOTSUPP = 524  # the kernel's own, for a map type that takes no BTF
 _SYSCALL_PREFIXES = ("sys_", "__x64_sys_", "__x32_compat_sys_", "__ia32_compat_sys_", "__arm64_sys_", "__s390x_sys_",
                      "__s390_sys_", "__riscv_sys_", "__loongarch_sys_")
@@ -182,8 +189,7 @@ class LinuxKernel:
     @property
     def types_key(self) -> str:
         """The running kernel's build and boot: its types and event formats change with neither."""
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return " ".join((*os.uname(), file.read().strip()))
+        return " ".join((*os.uname(), _boot()))
 
     def tracepoint_format(self, category: str, event: str) -> TracepointFormat | None:
         """How tracefs describes the event, None if there is none."""
@@ -196,11 +202,19 @@ class LinuxKernel:
     # ---- maps and programs ----
 
     def create_map(self, spec: MapSpec) -> Map:
-        """A live map, holding spec.initial if there is any. Raises MapError, NotSupportedError."""
+        """A live map, holding spec.initial if there is any; one that exists already where spec is extern or its pin is
+        taken. Public maps are public to all of this process. Raises MapError, NotSupportedError."""
         wanted = _as_linux_has_it(spec)
-        fd = self._create(wanted)
+        if wanted.sharing is Sharing.EXTERN:
+            wanted, fd = _opened_public(wanted)
+        elif wanted.pin:
+            fd = self._pinned(wanted)
+        else:
+            fd = self._create(wanted)
         made = LinuxMap(wanted, fd, self._live.discard)
         self._live.add(made)
+        if wanted.sharing is Sharing.PUBLIC:
+            _PUBLIC[wanted.name] = made
         if wanted.initial:
             try:
                 made.update(bytes(wanted.key_size), wanted.initial)
@@ -211,17 +225,50 @@ class LinuxKernel:
                 sys.map_freeze(fd)
         return made
 
+    def _pinned(self, spec: MapSpec) -> int:
+        """The descriptor of the map at spec.pin, which is made and pinned if there is none."""
+        fd = sys.obj_get(spec.pin, spec.name)
+        if fd < 0:
+            fd = self._create(spec)
+            try:
+                _pin(fd, spec)
+                return fd
+            except MapError as error:
+                sys.close(fd)
+                fd = sys.obj_get(spec.pin, spec.name) if error.errno == errno.EEXIST else -1  # somebody was faster
+                if fd < 0:
+                    raise
+        try:
+            type, key_size, value_size, entries, _ = sys.map_info(fd)
+            found = dataclasses.replace(spec, key_size=key_size, value_size=value_size, max_entries=entries)
+            check_pinned(spec, found, type)
+        except MapError:
+            sys.close(fd)
+            raise
+        return fd
+
     def _create(self, spec: MapSpec) -> int:
+        """A new map's descriptor. A map of maps is shown a map like those it will hold, which it need not keep."""
+        if spec.inner is None:
+            return self._create_like(spec, 0)
+        inner = self._create(_as_linux_has_it(spec.inner))
+        try:
+            return self._create_like(spec, inner)
+        finally:
+            sys.close(inner)
+
+    def _create_like(self, spec: MapSpec, inner_fd: int) -> int:
         """The map's descriptor; with the types of key and value, unless the kernel takes such a map without only."""
         sizes = (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.name)
         btf_fd = self._btf_fd(spec.btf) if spec.key_type and spec.value_type else -1
         if btf_fd >= 0:
             try:
-                return sys.map_create(*sizes, btf_fd=btf_fd, key_type=spec.key_type, value_type=spec.value_type)
+                return sys.map_create(
+                    *sizes, btf_fd=btf_fd, key_type=spec.key_type, value_type=spec.value_type, inner_fd=inner_fd)
             except MapError as error:
                 if error.errno not in (errno.EINVAL, _ENOTSUPP):
                     raise
-        return sys.map_create(*sizes)
+        return sys.map_create(*sizes, inner_fd=inner_fd)
 
     def _btf_fd(self, btf: bytes) -> int:
         """The descriptor of an object's BTF, loaded once; -1 if there is none or the kernel does not take it."""
@@ -233,6 +280,9 @@ class LinuxKernel:
             except (LoadError, NotSupportedError, ObjectError):
                 self._btf_fds[btf] = -1
         return self._btf_fds[btf]
+
+    def config(self, names: Iterable[str]) -> dict[str, str]:
+        return config(names, self.types)
 
     def load_program(self, spec: ProgramSpec) -> Program:
         """A program that the kernel's verifier took. Raises VerifierError, LoadError, NotSupportedError."""
@@ -404,13 +454,28 @@ class LinuxKernel:
 
 @functools.cache
 def _vmlinux() -> Btf:
-    """The running kernel's types, read once: they do not change. Raises NotSupportedError where it shows none."""
+    """The running kernel's types, opened once: they do not change. Raises NotSupportedError where it shows none."""
     try:
         with open(feature.VMLINUX_BTF, "rb") as file:
-            return Btf(file.read())
+            content = _mapped(file)
     except OSError as error:
         row = feature.FEATURES["btf"]
         raise NotSupportedError(f"reading the kernel's types: {error} ({row.hint})", "btf", row.since) from error
+    return Btf(content, cached("btf-index", (*os.uname(), str(len(content)), _boot()), lambda: Btf(content).index()))
+
+
+def _mapped(file: BinaryIO) -> memoryview:
+    """A file's bytes, of which only those are read that are used, where the kernel can (since Linux 6.16 it can)."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        return sys.Mapping(file.fileno(), size, 0, False, feature.VMLINUX_BTF, is_shared=False).view
+    except MapError:
+        return memoryview(file.read())
+
+
+def _boot() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
 
 
 def _consume_all(rings: Sequence[Ring]) -> int:
@@ -427,11 +492,58 @@ def _as_linux_has_it(spec: MapSpec) -> MapSpec:
     return spec
 
 
+# the public maps of this process by name, of whatever LinuxKernel; a closed one is no longer there
+_PUBLIC: dict[str, LinuxMap] = {}
+
+
+def _pin(fd: int, spec: MapSpec) -> None:
+    """Pins a map at spec.pin, in directories that are the owner's alone where they are new. Raises MapError, and then
+    leaves none of them."""
+    made: list[str] = []
+    try:
+        for one in reversed(PurePath(spec.pin).parents):
+            if not os.path.isdir(one):
+                os.mkdir(one, 0o700)
+                made.append(str(one))
+        sys.obj_pin(fd, spec.pin, spec.name)
+    except (OSError, MapError) as error:
+        with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
+            for path in reversed(made):
+                os.rmdir(path)
+        if isinstance(error, MapError):
+            raise
+        raise MapError(f"pinning map {spec.name} at {spec.pin}: {error.strerror}", spec.name) from error
+
+
+def _opened_public(spec: MapSpec) -> tuple[MapSpec, int]:
+    """(what the public map of this name is, a descriptor of it)."""
+    live = {name: one for name, one in _PUBLIC.items() if one.fd >= 0}
+    found = live.get(spec.name)
+    if found is None:
+        raise MapError(undefined_table(spec.name, live), spec.name)
+    return shared_spec(spec, found.spec), os.dup(found.fd)
+
+
 def _prog_load(spec: ProgramSpec, btf_fd: int = 0, func_info: bytes = b"", line_info: bytes = b"") -> int:
     return sys.prog_load(
         spec.type, isa.encode(spec.insns), license=spec.license.encode(), name=spec.name,
         expected_attach_type=max(spec.expected_attach_type, AttachType.CGROUP_INET_INGRESS),
-        btf_fd=btf_fd, func_info=func_info, line_info=line_info)
+        btf_fd=btf_fd, func_info=func_info, line_info=line_info, attach_btf_id=_target_id(spec))
+
+
+def _target_id(spec: ProgramSpec) -> int:
+    """The kernel's id of the function that a program is loaded for (its section names it), 0 for programs that are for
+    none. Raises LoadError, NotSupportedError."""
+    prefix = _TARGET_PREFIXES.get(spec.expected_attach_type)
+    if prefix is None:
+        return 0
+    name = prefix + spec.section.partition("/")[2]
+    if ":" in name:
+        raise NotSupportedError(f"loading program {spec.name}: functions of modules ({name}) cannot be looked up yet", "module BTF")
+    found = _vmlinux().function_id(name)
+    if found is None:
+        raise LoadError(f"loading program {spec.name}: {name} is not found in vmlinux BTF", spec.name)
+    return found
 
 
 def _is_about_insns(error: LoadError) -> bool:

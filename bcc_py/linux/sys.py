@@ -23,26 +23,30 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib
 import os
 import platform
 import struct
 import sys
+import tempfile
 from typing import Any
 
 import cffi
 
+from bcc_py.cache import cached
 from bcc_py.errors import AttachError, BpfError, KeyNotFound, LoadError, MapError, NotSupportedError, VerifierError
 from bcc_py.kernel import TestRun
 
 __all__ = [
     "Mapping", "btf_load", "close", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
-    "map_create", "map_delete", "map_freeze", "map_info_id", "map_lookup", "map_next_key", "map_update",
-    "online_cpus", "perf_event_attr", "perf_event_open", "perf_set_bpf", "possible_cpus", "prog_load",
+    "map_create", "map_delete", "map_freeze", "map_info", "map_info_id", "map_lookup", "map_next_key", "map_update",
+    "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_set_bpf", "possible_cpus", "prog_load",
     "prog_load_with_log", "prog_test_run", "raw_tracepoint_open",
 ]
 
 # enum bpf_cmd
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = range(6)
+_OBJ_PIN, _OBJ_GET = 6, 7
 _PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _MAP_FREEZE = 10, 15, 17, 18, 22
 
 # PERF_EVENT_IOC_*: _IO('$', n), and _IOW('$', 8, __u32)
@@ -76,6 +80,7 @@ struct prog_load_attr { uint32_t type, insn_count; uint64_t insns, license; uint
     uint32_t core_relo_size, log_true_size; };
 struct test_run_attr { uint32_t fd, retval, data_size_in, data_size_out; uint64_t data_in, data_out;
     uint32_t repeat, duration, ctx_size_in, ctx_size_out; uint64_t ctx_in, ctx_out; uint32_t flags, cpu, batch_size; };
+struct obj_attr { uint64_t path; uint32_t fd, flags; };
 struct info_attr { uint32_t fd, size; uint64_t info; };
 struct raw_tp_attr { uint64_t name; uint32_t fd; uint64_t cookie; };
 struct btf_load_attr { uint64_t btf, log_buf; uint32_t size, log_size, log_level, log_true_size; };
@@ -97,9 +102,22 @@ def _c() -> tuple[Any, Any, int, int]:
     if numbers is None:
         raise NotSupportedError(
             f"calling bpf(2): its number on {platform.machine()} is not known (use --kernel sim)", "linux")
+    made: dict[str, Any] = {}
+    exec(cached("ffi", (cffi.__version__, _CDEF), _declared), made)
+    ffi = made["ffi"]
+    return ffi, ffi.dlopen(None), *numbers
+
+
+def _declared() -> bytes:
+    """The source of an FFI with what _CDEF declares: parsing C takes 8 ms, running this a tenth of that."""
     ffi = cffi.FFI()
     ffi.cdef(_CDEF)
-    return ffi, ffi.dlopen(None), *numbers
+    ffi.set_source("calls", None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "calls.py")
+        importlib.import_module("cffi.recompiler").make_py_source(ffi, "calls", path)
+        with open(path, "rb") as file:
+            return file.read()
 
 
 def _address(pointer: Any) -> int:
@@ -246,6 +264,39 @@ def map_info_id(fd: int) -> int:
     info = ffi.new("uint32_t[64]")
     attr = ffi.new("struct info_attr *", (fd, 8, _address(info)))
     return int(info[1]) if _bpf(_OBJ_GET_INFO, attr) >= 0 else 0
+
+
+def map_info(fd: int) -> tuple[int, int, int, int, int]:
+    """(type, key bytes, value bytes, entries, flags) of a map. Raises MapError.
+
+    Source: struct bpf_map_info, in which the id stands behind the type."""
+    ffi = _c()[0]
+    info = ffi.new("uint32_t[64]")
+    attr = ffi.new("struct info_attr *", (fd, ffi.sizeof(info), _address(info)))
+    result = _bpf(_OBJ_GET_INFO, attr)
+    if result < 0:
+        raise MapError(f"asking what map {fd} is", "", -result)
+    return int(info[0]), int(info[2]), int(info[3]), int(info[4]), int(info[5])
+
+
+def obj_pin(fd: int, path: str, name: str = "") -> None:
+    """Gives the object a path in a BPF file system. Raises MapError, whose errno is EEXIST where something is there."""
+    ffi = _c()[0]
+    text = ffi.new("char[]", os.fsencode(path))
+    result = _bpf(_OBJ_PIN, ffi.new("struct obj_attr *", (_address(text), fd, 0)))
+    if result < 0:
+        hint = " (not in a BPF file system? mount -t bpf bpf /sys/fs/bpf)" if -result in (errno.EPERM, errno.EINVAL) else ""
+        raise MapError(f"pinning map {name or fd} at {path}{hint}", name, -result)
+
+
+def obj_get(path: str, name: str = "") -> int:
+    """A descriptor of what is pinned at path, -1 if nothing is. Raises MapError."""
+    ffi = _c()[0]
+    text = ffi.new("char[]", os.fsencode(path))
+    result = _bpf(_OBJ_GET, ffi.new("struct obj_attr *", (_address(text), 0, 0)))
+    if result < 0 and -result not in (errno.ENOENT, errno.ENOTDIR):
+        raise MapError(f"opening map {name} pinned at {path}", name, -result)
+    return max(result, -1)
 
 
 def btf_load(btf: bytes) -> int:
@@ -470,15 +521,15 @@ def perf_set_bpf(event_fd: int, program_fd: int, what: str) -> None:
 
 
 class Mapping:
-    """Memory shared with the kernel. `view` is valid until close(), which is idempotent."""
+    """Memory mapped from a descriptor. `view` is valid until close(), which is idempotent."""
 
     __slots__ = ("_pointer", "size", "view")
 
-    def __init__(self, fd: int, size: int, offset: int, is_writable: bool, what: str) -> None:
+    def __init__(self, fd: int, size: int, offset: int, is_writable: bool, what: str, is_shared: bool = True) -> None:
         """Maps size bytes of fd from offset (both multiples of the page size). Raises MapError."""
         ffi, lib, _, _ = _c()
         protection = 3 if is_writable else 1  # PROT_READ | PROT_WRITE
-        pointer = lib.mmap(ffi.NULL, size, protection, 1, fd, offset)  # MAP_SHARED
+        pointer = lib.mmap(ffi.NULL, size, protection, 1 if is_shared else 2, fd, offset)  # MAP_SHARED, MAP_PRIVATE
         if _address(pointer) == (1 << 64) - 1:
             raise MapError(f"mapping {what} ({size} bytes)", what, ffi.errno)
         self._pointer = ffi.cast("char *", pointer)

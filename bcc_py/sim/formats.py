@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 
 from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
-from bcc_py.tracepoint import TracepointFormat, parse_format
+from cfront.tracepoint import TracepointFormat, parse_format
 
 __all__ = ["KernelFormats", "record"]
 

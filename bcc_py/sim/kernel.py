@@ -16,6 +16,7 @@ CONFIG_ARCH_HAS_SYSCALL_WRAPPER."""
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import hashlib
 import struct
 import threading
@@ -25,18 +26,18 @@ from typing import Any, Protocol, runtime_checkable
 
 from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError
 from bcc_py.jit import NativeProgram, NativeTarget, compile_program
-from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine
+from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine, check_pinned, shared_spec, undefined_table
 from bcc_py.sim import native
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
 from bcc_py.sim.maps import SimMap, SimPerfRing, SimRing, SimRingBuffer
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
 from bcc_py.sim.task import CGROUP_ID, PID_NS_INO, Task, TaskTable
-from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec
+from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
 from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
-from bcc_py.tracepoint import TracepointFormat, TracepointTypes
 from bcc_py.verifier import VerifierEnv, verify
 from cfront.btf import JoinedTypes, TypeSource
+from cfront.tracepoint import TracepointFormat, TracepointTypes
 from cfront.uapi import MapType, ProgType
 
 __all__ = ["EventSource", "NamesFunctions", "NamesRawTracepoints", "SimKernel", "SimProgram"]
@@ -57,6 +58,11 @@ _REGS = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax",
          "flags", "sp", "ss")
 _REGS_BYTES = struct.Struct("<21Q")
 _MASK64 = (1 << 64) - 1
+# the options that kernel.h is the structs of, and that programs ask for
+_CONFIG = dict.fromkeys(
+    ("CONFIG_64BIT", "CONFIG_X86", "CONFIG_X86_64", "CONFIG_SMP", "CONFIG_ARCH_HAS_SYSCALL_WRAPPER", "CONFIG_BPF", "CONFIG_BPF_SYSCALL",
+     "CONFIG_BPF_JIT", "CONFIG_CGROUPS", "CONFIG_NAMESPACES", "CONFIG_NET", "CONFIG_INET", "CONFIG_IPV6", "CONFIG_NET_NS",
+     "CONFIG_PID_NS", "CONFIG_BLOCK", "CONFIG_MMU", "CONFIG_KPROBES", "CONFIG_TRACEPOINTS"), "1")
 _ENOSYS = -38  # what ax holds while a system call runs
 # program types whose context is the bytes of the event as they are
 _PLAIN_CONTEXT = (ProgType.TRACEPOINT, ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.PERF_EVENT)
@@ -138,6 +144,8 @@ class SimKernel:
         self._functions = sorted({_PREFIX + name for nr in SYSCALL_NAMES if (name := kernel_name(nr))}
                                  | set(source.functions() if isinstance(source, NamesFunctions) else ()))
         self._raw_tracepoints = self._raw_names()
+        self._public: dict[str, SimMap] = {}  # by the name that other objects open it by
+        self._pins: dict[str, SimMap] = {}  # by path
         self._is_open = True
         self.runs = 0  # programs run by events
         self.tasks = TaskTable(self._memory, native.kernel_types())
@@ -192,10 +200,32 @@ class SimKernel:
         if spec.type is MapType.PERF_EVENT_ARRAY and not spec.max_entries:
             spec = _with_entries(spec, self.cpus)
         with self._lock:
-            made = SimMap(spec, self._take_fd(), self._runtime, self._state, self._lock)
+            made = self._opened(spec) or SimMap(spec, self._take_fd(), self._runtime, self._state, self._lock)
             self._maps = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             self._maps[made.fd] = made
+            if spec.sharing is Sharing.PUBLIC:
+                self._public[spec.name] = made
+            if spec.pin and spec.pin not in self._pins:
+                self._pins[spec.pin] = made.reopened(spec, made.fd)
         return made
+
+    def _opened(self, spec: MapSpec) -> SimMap | None:
+        """The map that exists already: another object's public one, or the one at spec.pin. None where one is to be made.
+        This kernel's names and paths are its own, and end with it."""
+        if spec.sharing is Sharing.EXTERN:
+            live = {name: one for name, one in self._public.items() if one.is_open}
+            if spec.name not in live:
+                raise MapError(undefined_table(spec.name, live), spec.name)
+            found = live[spec.name]
+            return found.reopened(shared_spec(spec, found.spec), self._take_fd())
+        pinned = self._pins.get(spec.pin) if spec.pin else None
+        if pinned is None:
+            return None
+        check_pinned(spec, pinned.spec)
+        return pinned.reopened(spec, self._take_fd())
+
+    def config(self, names: Iterable[str]) -> dict[str, str]:
+        return {one: _CONFIG[one] for one in names if one in _CONFIG}
 
     def load_program(self, spec: ProgramSpec) -> Program:
         self._check_open("loading a program")
@@ -385,7 +415,7 @@ class SimKernel:
                 link.close()
             for program in tuple(self._programs.values()):
                 program.close()
-            for one in self._maps.values():
+            for one in (*self._maps.values(), *self._pins.values()):
                 one.close()
             # an interrupt between making a handle and keeping it leaves a map in use by nobody we know; whoever still
             # refers to it must find it, so then the state stays
@@ -605,8 +635,7 @@ class SimProgram:
 
 
 def _with_entries(spec: MapSpec, entries: int) -> MapSpec:
-    return MapSpec(spec.name, spec.type, spec.key_size, spec.value_size, entries, spec.flags, spec.key_type, spec.value_type,
-                   spec.event_type, spec.inner, spec.initial)
+    return dataclasses.replace(spec, max_entries=entries)
 
 
 def _pack_regs(regs: Mapping[str, int]) -> bytes:

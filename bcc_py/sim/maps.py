@@ -11,6 +11,7 @@ ring or poll again without harm."""
 from __future__ import annotations
 
 import abc
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -35,8 +36,18 @@ _LOST, _SAMPLE = 2, 9  # perf record types
 _DISCARDED = 2  # ringbuf_next
 
 
+class _Memory:
+    """A struct map of the runtime and how many use it; gone with the last."""
+
+    __slots__ = ("pointer", "users")
+
+    def __init__(self, pointer: Any) -> None:
+        self.pointer = pointer
+        self.users = 0
+
+
 class SimMap:
-    """One live map. fd: unique in its kernel; programs name it in their map loads."""
+    """One handle of a live map. fd: unique in its kernel; programs name it in their map loads."""
 
     def __init__(self, spec: MapSpec, fd: int, runtime: Runtime, state: Any, lock: threading.RLock) -> None:
         if spec.type not in MAP_TYPES:
@@ -45,23 +56,44 @@ class SimMap:
                 f"creating map {spec.name}: the simulated kernel has no {spec.type.name.lower()} maps (it has {names})",
                 spec.type.name)
         self.spec = spec
-        self.fd = fd
         self.lock = lock
         self.runtime = runtime
         self._state = state
-        self._users = 1
-        self._is_open = True
         error = runtime.ffi.new("s32 *")
-        self.pointer: Any = runtime.map_new(
-            state, spec.type, _u32(spec.key_size), _u32(spec.value_size), _u32(spec.max_entries), _u32(spec.flags), error)
+        self._memory = _Memory(runtime.map_new(
+            state, spec.type, _u32(spec.key_size), _u32(spec.value_size), _u32(spec.max_entries), _u32(spec.flags), error))
         if not self.pointer:
             raise MapError(f"creating map {spec.name} ({_shape(spec)})", spec.name, -error[0])
+        self._open(fd)
+        if spec.initial:
+            self.update(bytes(spec.key_size), spec.initial)
+
+    def _open(self, fd: int) -> None:
+        """Makes this a handle of its own: a user of the memory, with buffers for keys and values."""
+        self.fd = fd
+        self._is_open = True
+        self._memory.users += 1
+        spec, runtime = self.spec, self.runtime
         cpus = self.pointer.cpus if spec.type in _PERCPU else 1
         self.value_bytes = (spec.value_size + 7) // 8 * 8 * cpus if spec.type in _PERCPU else spec.value_size
         self._value = runtime.ffi.new("u8[]", max(self.value_bytes, 1))
         self._key = runtime.ffi.new("u8[]", max(spec.key_size, 1))
-        if spec.initial:
-            self.update(bytes(spec.key_size), spec.initial)
+
+    def reopened(self, spec: MapSpec, fd: int) -> SimMap:
+        """Another handle of the same map, which is closed on its own. spec: what its user calls it."""
+        made = copy.copy(self)
+        made.spec = spec
+        made._open(fd)
+        return made
+
+    @property
+    def pointer(self) -> Any:
+        """The runtime's struct map, None when the last user is gone."""
+        return self._memory.pointer
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
 
     @property
     def native(self) -> NativeMap:
@@ -120,13 +152,13 @@ class SimMap:
 
     def retain(self) -> None:
         """One more user; each calls release once."""
-        self._users += 1
+        self._memory.users += 1
 
     def release(self) -> None:
-        self._users -= 1
-        if not self._users:
+        self._memory.users -= 1
+        if not self._memory.users:
             self.runtime.map_free(self._state, self.pointer)
-            self.pointer = None
+            self._memory.pointer = None
 
     def check_open(self, doing: str) -> None:
         if not self._is_open:

@@ -50,6 +50,9 @@ def _records(seed: int) -> tuple[str, list[str]]:
         members = " ".join(_member(chance, f"m{at}", names[-20:]) for at in range(chance.randrange(1, 8)))
         end = chance.choice(["", "", "", "", " __attribute__((packed))", " __attribute__((aligned(16)))", " __attribute__((packed, aligned(4)))"])
         rows.append(f"{tag} r{number} {{ {members} }}{end};")
+        if chance.random() < 0.15:
+            rows[-2] += f' _Pragma("pack(push, {chance.choice([1, 2, 4, 8])})")'
+            rows[-1] += ' _Pragma("pack(pop)")'
         names.append(f"{tag} r{number}")
     return "\n".join(rows) + "\n", names
 

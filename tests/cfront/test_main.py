@@ -102,3 +102,79 @@ def test_a_wrong_command_line_is_status_2(capfd: pytest.CaptureFixture[str]) -> 
         main(["x.c", "--cpu", "v9"])
     assert caught.value.code == 2
     assert "v9" in capfd.readouterr().err
+
+
+PROGRAM = r"""
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct row { const char *name; int32_t count; struct row *next; };
+static int by_name(const void *a, const void *b) { return strcmp(*(const char **)a, *(const char **)b); }
+static struct row *added(struct row *first, const char *name)
+{
+	for (struct row *one = first; one; one = one->next)
+		if (!strcmp(one->name, name)) { one->count++; return first; }
+	struct row *made = malloc(sizeof(*made));
+	*made = (struct row){ .name = name, .count = 1, .next = first };
+	return made;
+}
+int main(int argc, char **argv)
+{
+	bool is_loud = false;
+	qsort(argv + 1, argc - 1, sizeof(*argv), by_name);
+	struct row *rows = NULL;
+	for (int i = 1; i < argc; i++) {
+		rows = added(rows, argv[i]);
+		is_loud |= isupper(argv[i][0]) != 0;
+	}
+	int64_t hash = 0;
+	for (struct row *one = rows; one; one = one->next) {
+		printf("%-8s %d\n", one->name, one->count);
+		for (size_t i = 0; i < strlen(one->name); i++) hash = hash * 31 + one->name[i] + INT_MIN;
+	}
+	printf("%" PRId64 " %u %d\n", hash, UINT32_MAX, is_loud);
+	errno = ERANGE;
+	fprintf(stderr, "%s\n", strerror(errno));
+	assert(argc > 0);
+	return argc * 10 + 3;
+}
+"""
+
+
+def test_run_does_what_gcc_makes_of_it(tmp_path: Path) -> None:
+    (tmp_path / "p.c").write_text(PROGRAM)
+    subprocess.run(["gcc", "-w", "-o", tmp_path / "p", tmp_path / "p.c"], check=True, timeout=60)
+    words = ["pear", "Apple", "pear", "fig tree", "apple"]
+    theirs = subprocess.run([tmp_path / "p", *words], capture_output=True, text=True, timeout=60, check=False)
+    ours = subprocess.run([sys.executable, "-m", "cfront", "--run", tmp_path / "p.c", *words], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert theirs.returncode == 63 and theirs.stdout
+    assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+
+
+@pytest.mark.parametrize("text, status, words", [
+    ("int main(void) { *(volatile int *)0 = 1; return 0; }", 139, ""),
+    ("void abort(void); int main(void) { abort(); return 0; }", 134, ""),
+    ("#include <stdio.h>\nint main(void) { return puts(\"x\") < 0; }", 0, "x\n"),
+    ("int nowhere(int); int main(void) { return nowhere(1); }", 1, "nowhere"),
+    ("int f(void) { return 0; }", 1, "main()"),
+    ("int main(void) { return x; }", 1, "undeclared"),
+])
+def test_run_gives_the_programs_end(source: Path, capfd: pytest.CaptureFixture[str], text: str, status: int, words: str) -> None:
+    source.write_text(text)
+    assert main(["--run", "x.c"]) == status
+    assert words in "".join(capfd.readouterr())
+
+
+def test_run_needs_a_file() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--run"])
+    assert caught.value.code == 2

@@ -48,7 +48,7 @@ RAW_TRACEPOINT_PROBE(sched_switch) {
     dist.atomic_increment(bpf_log2l(bpf_ktime_get_ns()));
     return 0;
 }
-BPF_LICENSE(Dual BSD/GPL);
+#define BPF_LICENSE Dual BSD/GPL
 """
 
 
@@ -163,13 +163,36 @@ READS = {
                      "wanted = half(task, AT(tgid));", 1),
     "in a loop": ("struct task_struct *p = t; for (int i = 0; i < 2; i++) p = p->real_parent; got = p->pid;",
                   "wanted = half(word(PARENT, AT(real_parent)), AT(pid));", None),
+    "a union's member": ("got = t->thread_pid ? t->thread_pid->level : 9;",
+                         "u64 p = word(task, AT(thread_pid)); wanted = p ? half(p, __builtin_offsetof(struct pid, level)) : 9;", None),
+    "an element of an array of structs": (
+        "got = (u64)t->thread_pid->numbers[0].ns;",
+        "wanted = word(word(task, AT(thread_pid)), __builtin_offsetof(struct pid, numbers) + __builtin_offsetof(struct upid, ns));", 2),
+    "an element of an array of an array": (
+        "got = t->pid_links[1].next == 0 ? 1 : 2;",
+        "wanted = word(task, AT(pid_links) + sizeof(struct hlist_node)) == 0 ? 1 : 2;", 1),
+    "a pointer to a pointer": ("struct task_struct **p = &t->real_parent; got = (*p)->tgid;", "wanted = half(PARENT, AT(tgid));", 2),
+    "what a static function returns": ("got = parent_of(parent_of(t))->tgid;", "wanted = half(word(PARENT, AT(real_parent)), AT(tgid));", 3),
+    "a pointer of either kind": (
+        "struct list_head own; own.next = (void *)7; struct list_head *p = t->mm ? &t->children : &own; got = (u64)p->next;",
+        "wanted = word(task, AT(mm)) ? word(task, AT(children)) : 7;", 2),
+    "a statement expression": ("got = ({ struct task_struct *p = t->real_parent; p; })->tgid;", "wanted = half(PARENT, AT(tgid));", 2),
+    "an index that is read": ("u32 row[4] = {1, 2, 3, 4}; got = row[t->in_execve & 3];", "wanted = 1;", 1),
+    "in an initialiser": ("struct { u32 a; u64 b; } s = { .a = t->tgid, .b = (u64)t->real_parent }; got = s.a + s.b;",
+                          "wanted = half(task, AT(tgid)) + PARENT;", 2),
+    "in a table's method": ("u32 k = 3; ids.update(&k, &(u64){t->tgid}); u64 *v = ids.lookup(&k); if (v) got = *v;",
+                            "wanted = half(task, AT(tgid));", 1),
+    "a compound assignment's right side": ("got = 1; got += t->tgid; got <<= t->in_iowait;", "wanted = 1 + half(task, AT(tgid));", 2),
+    "a struct in a struct copied": ("struct sched_entity se = t->se; got = se.vruntime;",
+                                    "wanted = word(task, AT(se) + __builtin_offsetof(struct sched_entity, vruntime));", 1),
     "in an argument": ("got = add(t->tgid, t->pid);", "wanted = half(task, AT(tgid)) + half(task, AT(pid));", 2),
 }
 
 
 def _reads_text(implicit: str, by_hand: str) -> str:
     return (
-        f"BPF_HASH(tasks, u32, struct task_struct *);{BY_HAND}"
+        f"BPF_HASH(tasks, u32, struct task_struct *);\nBPF_HASH(ids, u32, u64);{BY_HAND}"
+        "static struct task_struct *parent_of(struct task_struct *t) { return t->real_parent; }\n"
         "static int tgid_of(struct task_struct *t) { return t->tgid; }\nstatic u64 add(u64 a, u64 b) { return a + b; }\n"
         "static u64 implicitly(struct task_struct *t) {\n"
         f"    u64 got = 0;\n    {implicit}\n    return got;\n}}\n"

@@ -7,6 +7,7 @@ the arguments and whose 32-bit result is the value's halves, one and the other."
 from __future__ import annotations
 
 import ctypes
+import os
 import random
 import shutil
 import struct
@@ -32,7 +33,8 @@ TYPES = (
     "typedef signed char s8; typedef short s16; typedef int s32; typedef long long s64; typedef _Bool bool;\n"
 )
 CASES = read_cases("run.case")
-RANDOM = [Case(f"random {seed}", random_function(random.Random(seed))) for seed in range(60)]
+# RANDOM_PROGRAMS=360 is the long run
+RANDOM = [Case(f"random {seed}", random_function(random.Random(seed))) for seed in range(int(os.environ.get("RANDOM_PROGRAMS", "60")))]
 ALL = CASES + RANDOM
 # our verifier walks loops one by one: the simulated kernel gets the cases and a few of the random programs
 RUNS = [
@@ -92,3 +94,19 @@ def test_bpf_equals_gcc(case: Case, expected: dict[str, list[int]], kernel: Kern
             halves = [one.test_run(ctx=context).retval & 0xFFFFFFFF for one in (high, low)]
             values.append(halves[0] << 32 | halves[1])
         assert values == expected[case.name]
+
+
+def test_calls_through_pointers_on_the_host() -> None:
+    text = """
+    static long add(long a, long b) { return a + b; }
+    static long mul(long a, long b) { return a * b; }
+    typedef long (*op)(long, long);
+    struct row { char name; op run; };
+    static const struct row rows[] = { { '+', add }, { '*', &mul } };
+    static long twice(long (*f)(long, long), long a) { return f(a, 1) * 10 + (*f)(a, 2); }
+    long run(long a, long b) { op p = a > b ? add : mul; return p(a, b) * 1000 + rows[a & 1].run(a, b) * 100 + twice(p, a); }
+    """
+    library = NativeLibrary(compile_host(text))
+    run = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, ctypes.c_long)(library.address("run"))
+    assert run(7, 5) == 12 * 1000 + 35 * 100 + 8 * 10 + 9
+    assert run(4, 6) == 24 * 1000 + 10 * 100 + 4 * 10 + 8

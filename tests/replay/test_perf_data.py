@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bcc_py.errors import ObjectError
 from bcc_py.sim.replay import perf_data
 from bcc_py.sim.replay.perf_data import Comm, Exit, Fork, Lost, Mmap, Other, PerfData, Record, Sample, read_perf_data
-from bcc_py.tracepoint import TracepointFormat
+from cfront.tracepoint import TracepointFormat
 from tests.perf_data_writer import (
     ADDR,
     CALLCHAIN,

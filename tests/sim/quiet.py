@@ -8,7 +8,7 @@ from bcc_py.isa import assemble
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.kernel import SimKernel
 from bcc_py.spec import ProgramSpec
-from bcc_py.tracepoint import TracepointFormat
+from cfront.tracepoint import TracepointFormat
 from cfront.uapi import ProgType
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bcc_py.linux import feature
 from bcc_py.sim.formats import KernelFormats, record
-from bcc_py.tracepoint import parse_format
+from cfront.tracepoint import parse_format
 
 
 def test_all_formats_parse_and_have_ids_of_their_own() -> None:

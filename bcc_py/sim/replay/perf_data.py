@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from bcc_py.errors import ObjectError
-from bcc_py.tracepoint import TracepointFormat, parse_format
+from cfront.tracepoint import TracepointFormat, parse_format
 
 __all__ = ["Comm", "Exit", "Fork", "Lost", "Mmap", "Other", "PerfAttr", "PerfData", "PerfHeader", "Record", "Sample", "read_perf_data"]
 

@@ -36,8 +36,8 @@ from bcc_py.sim.memory import Fields
 from bcc_py.sim.replay.perf_data import Comm, Exit, Fork, Lost, PerfAttr, PerfData, Record, Sample
 from bcc_py.sim.task import Task
 from bcc_py.spec import Hook, HookKind
-from bcc_py.tracepoint import TracepointFormat, parse_format
 from cfront.ctype import Record as RecordType
+from cfront.tracepoint import TracepointFormat, parse_format
 
 __all__ = ["PerfSource", "ReplayKernel", "replay_kernel"]
 

@@ -26,8 +26,8 @@ from bcc_py.sim.kernel import SimKernel
 from bcc_py.sim.memory import Fields, UserMemory
 from bcc_py.sim.task import Task
 from bcc_py.syscalls import SYSCALL_NUMBERS
-from bcc_py.tracepoint import TracepointFormat
 from cfront.ctype import Record
+from cfront.tracepoint import TracepointFormat
 
 __all__ = ["Block", "Machine", "Main", "Process", "Run"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from bcc_py.errors import NotSupportedError, ObjectError
 from bcc_py.sim.replay.perf_data import read_perf_data
-from bcc_py.tracepoint import TracepointFormat, TracepointTypes, parse_format, record_from_format
 from cfront.btf import Btf
 from cfront.ctype import INT, Array, Pointer, Record
+from cfront.tracepoint import TracepointFormat, TracepointTypes, parse_format, record_from_format
+
+DATA = Path(__file__).parents[1] / "data"
 
 COMMON = """\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
 \tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;
@@ -78,7 +81,7 @@ def test_fields_of_the_head_and_overlapping_ones_are_left_out() -> None:
 
 def test_recorded_formats_make_structs_that_fit() -> None:
     for name in ("build", "http"):
-        data = read_perf_data(f"{__file__.rpartition('/')[0]}/data/{name}.perf.data")
+        data = read_perf_data(str(DATA / f"{name}.perf.data"))
         for fmt in data.formats.values():
             check_against_format(fmt)
         data.close()

@@ -19,7 +19,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bcc_py.errors import ObjectError
 from cfront.btf import TypeSource
 from cfront.ctype import (
     BOOL,
@@ -45,6 +44,7 @@ from cfront.ctype import (
     Record,
     round_up,
 )
+from cfront.errors import ObjectError
 
 __all__ = ["TracepointField", "TracepointFormat", "TracepointTypes", "parse_format", "record_from_format", "struct_name"]
 
