@@ -253,6 +253,20 @@ _ATTRIBUTES = (
 )
 
 
+def _has_label(node: object) -> bool:
+    """Whether a label stands in a statement, at any depth."""
+    stack: list[object] = [node]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, Label):
+            return True
+        if isinstance(one, tuple):
+            stack += one
+        elif hasattr(one, "FIELDS"):
+            stack += [getattr(one, name) for name in one.FIELDS]
+    return False
+
+
 class _FunctionLowerer:
     def __init__(self, module: _Module, function: FunctionDef, scope: int | None) -> None:
         self.module = module
@@ -266,8 +280,10 @@ class _FunctionLowerer:
         self.vars: dict[LocalVar, _Place] = {}
         self.read_slots: dict[int, str] = {}
         self.note = ""
-        self.breaks: list[str] = []
-        self.continues: list[str] = []
+        self.breaks: list[tuple[str, int]] = []  # where break goes, and how many scopes stay open there
+        self.continues: list[tuple[str, int]] = []
+        self.scopes: list[list[tuple[str, int]] | None] = []  # of each open block the variables to end, None: none is
+        self.has_labels = _has_label(function.body)
         self.switches: list[list[tuple[Case, str]]] = []
         self.labels: dict[str, str] = {}
         self.result_place: str | None = None
@@ -409,10 +425,30 @@ class _FunctionLowerer:
             self.statement(one)
 
     def do_Block(self, node: Block) -> None:
+        """A scope: LLVM is told where its variables begin and end, so that those of scopes apart share stack. Not where a
+        variable may be reached past its declaration, by a label or a case."""
+        is_plain = node is self.function.body or self.has_labels or any(isinstance(one, Case) for one in node.body)
+        self.scopes.append(None if is_plain else [])
         self.statements(node.body)
+        self.end_scopes(len(self.scopes) - 1)
+        self.scopes.pop()
+
+    def end_scopes(self, depth: int) -> None:
+        """Ends the variables of all scopes but the outer depth ones."""
+        if not self.is_ended:
+            for scope in self.scopes[depth:]:
+                for address, size in scope or ():
+                    self.lifetime("end", address, size)
+
+    def lifetime(self, what: str, address: str, size: int) -> None:
+        self.write(f"call void {self.module.intrinsic(f'llvm.lifetime.{what}.p0', 'void', 'i64', 'ptr')}(i64 {size}, ptr {address})")
 
     def do_Declare(self, node: Declare) -> None:
-        self.local(node.var)
+        place = self.local(node.var)
+        scope = self.scopes[-1] if self.scopes else None
+        if scope is not None and (node.var.is_address_taken or isinstance(node.var.type, (Record, Array))):
+            scope.append((place.address, max(node.var.type.size, 1)))
+            self.lifetime("start", *scope[-1])
         for one in node.init:
             self.effect(one)
 
@@ -444,8 +480,8 @@ class _FunctionLowerer:
         else:
             self.condition(node.condition, body, done)
         self.begin(body)
-        self.breaks.append(done)
-        self.continues.append(test if node.is_post_tested else step)
+        self.breaks.append((done, len(self.scopes)))
+        self.continues.append((test if node.is_post_tested else step, len(self.scopes)))
         self.statement(node.body)
         self.breaks.pop()
         self.continues.pop()
@@ -477,7 +513,7 @@ class _FunctionLowerer:
         was_ended, note = self.is_ended, self.note
         self.is_ended = True
         self.switches.append([])
-        self.breaks.append(done)
+        self.breaks.append((done, len(self.scopes)))
         self.statement(node.body)
         self.breaks.pop()
         cases = self.switches.pop()
@@ -517,10 +553,14 @@ class _FunctionLowerer:
         self.statements(node.body)
 
     def do_Break(self, node: Break) -> None:
-        self.jump(self.breaks[-1])
+        label, depth = self.breaks[-1]
+        self.end_scopes(depth)
+        self.jump(label)
 
     def do_Continue(self, node: Continue) -> None:
-        self.jump(self.continues[-1])
+        label, depth = self.continues[-1]
+        self.end_scopes(depth)
+        self.jump(label)
 
     def do_Goto(self, node: Goto) -> None:
         self.jump(self.label(node.name))
@@ -536,14 +576,17 @@ class _FunctionLowerer:
 
     def do_Return(self, node: Return) -> None:
         if node.value is None:
+            self.end_scopes(0)
             self.finish(self.function.type.result)
         elif isinstance(node.value.type, Record):
             assert self.result_place is not None
             source = self.place(node.value)
             self.copy(_Place(self.result_place, node.value.type.align), source, node.value.type.size)
+            self.end_scopes(0)
             self.go_out()
         else:
             self.set_result(node.value.type, self.rvalue(node.value))
+            self.end_scopes(0)
             self.go_out()
 
     def do_Asm(self, node: Asm) -> None:
@@ -785,10 +828,11 @@ class _FunctionLowerer:
         return place
 
     def read_slot(self, size: int, align: int) -> str:
-        """Where kernel reads of scalars go: one place for all of a size, as each is loaded at once."""
+        """Where kernel reads of scalars go: one place for all, as each is loaded at once."""
+        size = max(size, 8)
         found = self.read_slots.get(size)
         if found is None:
-            found = self.read_slots[size] = self.alloca(size, align)
+            found = self.read_slots[size] = self.alloca(size, max(align, 8))
         return found
 
     def probe_read(self, to: str, source: str, size: str) -> None:

@@ -238,3 +238,16 @@ def test_parameters_come_from_registers(text: str, direct: list[str], reads: int
 def test_every_cpu_gives_an_object(cpu: str) -> None:
     text = TEXT.replace("dist.atomic_increment", "dist.increment")
     assert read_object(compile_unit(text, types=kernel_types(), cpu=cpu).object).programs
+
+
+def test_variables_of_scopes_apart_share_the_stack() -> None:
+    """300 and 280 bytes would not fit BPF's 512 together."""
+    text = (
+        "struct a { char x[300]; }; struct b { char y[280]; };\nBPF_PERF_OUTPUT(ev);\n"
+        "int p(struct pt_regs *ctx, int w) {\n"
+        "    if (w) { struct a v = {}; bpf_get_current_comm(&v.x, 16); ev.perf_submit(ctx, &v, sizeof(v)); }\n"
+        "    else { struct b v = {}; bpf_get_current_comm(&v.y, 16); ev.perf_submit(ctx, &v, sizeof(v)); }\n"
+        "    for (int i = 0; i < 3; i++) { struct b v = {}; if (w == i) continue; ev.perf_submit(ctx, &v, sizeof(v)); if (w > 9) break; }\n"
+        "    { struct a v = {}; ev.perf_submit(ctx, &v, sizeof(v)); }\n    return 0;\n}\n"
+    )
+    assert read_object(compile(text, types=kernel_types())).programs
