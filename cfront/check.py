@@ -96,7 +96,7 @@ class Checker(PacketChecker):
         self.check_bodies()
         self.check_externs()
         self.check_recursion()
-        if any(one.severity == "error" for one in self.diagnostics):
+        if self.diagnostics:
             self.give_up()
         return self.unit
 

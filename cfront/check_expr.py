@@ -125,11 +125,9 @@ def field_bits(place: Expr) -> int | None:
 
 
 def promoted_bits(expr: Expr) -> int | None:
-    """How many bits the bit-field has that a value was read from or stored in; None if it was none.
-
-    Behind a comma gcc (not clang) promotes only what is of a type wider than int."""
-    if isinstance(expr, Comma) and expr.type.size > INT.size:
-        return promoted_bits(expr.right)
+    """How many bits the bit-field has that a value was read from or stored in; None if it was none."""
+    while isinstance(expr, Comma):
+        expr = expr.right
     return field_bits(expr.place) if isinstance(expr, (Load, Assign, Update)) else None
 
 

@@ -66,6 +66,7 @@ __all__ = [
 _MAX_DECLARATORS = 256  # pointers and arrays in one declaration
 _COMMON_PREFIXES = ("__builtin_", "__sync_", "__atomic_", "bpf_")
 _MAX_OBJECT_BYTES = 1 << 32
+_MAX_WARNINGS = 100
 
 # names that are types without any declaration; the kernel's own typedefs come from BTF
 BUILTIN_TYPEDEFS: dict[str, CType] = {
@@ -77,7 +78,7 @@ BUILTIN_TYPEDEFS: dict[str, CType] = {
     "uintptr_t": ULONG, "intptr_t": LONG, "ptrdiff_t": LONG, "bool": BOOL, "pid_t": INT, "uid_t": UINT, "gid_t": UINT,
     "mode_t": UINT, "dev_t": UINT, "loff_t": LLONG, "off_t": LONG, "sector_t": ULLONG, "gfp_t": UINT, "uint": UINT,
     "ulong": ULONG, "ushort": USHORT, "__builtin_va_list": Pointer(VOID), "__auto_type": VOID,
-    "unsigned__int128": UINT128,
+    "__int128_t": INT128, "__uint128_t": UINT128,
 }
 
 _SPECIFIERS: dict[tuple[str, ...], CType] = {}
@@ -166,6 +167,8 @@ class Context:
         self.scopes: list[dict[str, Symbol]] = [{}]
         self.tags: list[dict[str, Record | Enum]] = [{}]
         self.unevaluated = 0
+        self.unreached = 0  # open branches that a constant decides against
+        self.warnings: dict[tuple[str, Span], Diagnostic] = {}
         self.loose_enums: list[Enum] = []  # at the top level, without a tag
         self.defined_later: set[str] = set()  # functions of the text that were not reached yet
         self.open_records: list[Record] = []  # whose members are being read
@@ -186,16 +189,25 @@ class Context:
         index: int = coord.line
         return self.tokens[min(index, len(self.tokens) - 1)].span
 
-    def report(self, message: str, span: Span, hint: str = "", severity: str = "error") -> None:
+    def source_line(self, span: Span) -> str:
         lines = self.sources.get(span.file, "").split("\n")
-        line = lines[span.line - 1] if 0 < span.line <= len(lines) else ""
-        self.diagnostics.append(Diagnostic(message, span, severity, hint, line))
-        if sum(one.severity == "error" for one in self.diagnostics) >= MAX_DIAGNOSTICS:
+        return lines[span.line - 1] if 0 < span.line <= len(lines) else ""
+
+    def report(self, message: str, span: Span, hint: str = "") -> None:
+        """Records an error and goes on."""
+        self.diagnostics.append(Diagnostic(message, span, "error", hint, self.source_line(span)))
+        if len(self.diagnostics) >= MAX_DIAGNOSTICS:
             self.give_up()
 
+    def warn(self, message: str, span: Span, group: str, hint: str = "") -> None:
+        """Records a warning, once, about what may be evaluated. group: see Diagnostic."""
+        if self.unevaluated or self.unreached or (message, span) in self.warnings or len(self.warnings) >= _MAX_WARNINGS:
+            return
+        if not span.file.startswith("<bcc/"):
+            self.warnings[message, span] = Diagnostic(message, span, "warning", hint, self.source_line(span), group)
+
     def give_up(self) -> NoReturn:
-        errors = [one for one in self.diagnostics if one.severity == "error"]
-        raise CompileError(errors)
+        raise CompileError(self.diagnostics)
 
     def error(self, message: str, where: c_ast.Node | Span | Any, hint: str = "") -> NoReturn:
         """Records an error and leaves the statement."""
@@ -298,7 +310,7 @@ class TypeChecker(Context):
         elif name == "bpf_table":
             into.table = tuple(args)
         elif name and name not in _IGNORED_ATTRIBUTES:
-            self.report(f"unknown attribute '{name}' ignored", self.span(node), severity="warning")
+            self.warn(f"unknown attribute '{name}' ignored", self.span(node), "unknown-attributes")
 
     def constant(self, node: c_ast.Node, what: str) -> int:
         """The value of an integer constant expression."""

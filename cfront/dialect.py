@@ -436,7 +436,7 @@ class DialectChecker(BuiltinChecker):
         insert = node.name.field.name == "insert"
         span = self.span(node)
         if insert and map.type in (MapType.ARRAY, MapType.PERCPU_ARRAY):
-            self.report("all elements of an array exist already: insert() has no effect", span, severity="warning")
+            self.warn("all elements of an array exist already: insert() has no effect", span, "bcc-insert")
         return self.helper(
             "map_update_elem", LONG, span, self.map_address(map, span),
             self.pointer_argument(key, map.key, f"the key of '{map.name}'"),
@@ -629,14 +629,13 @@ class DialectChecker(BuiltinChecker):
         words = [one for one in words if one != "%"]
         bad = [one for one in words if one not in _PRINTK_WORDS]
         if bad:
-            self.report(f"bpf_trace_printk: '%{bad[0]}' is not one of {' '.join('%' + one for one in _PRINTK_WORDS)}", span,
-                        severity="warning")
+            self.warn(f"bpf_trace_printk: '%{bad[0]}' is not one of {' '.join('%' + one for one in _PRINTK_WORDS)}", span, "format")
         if len(words) > 3:
-            self.report("bpf_trace_printk: more than 3 conversion specifiers", span, severity="warning")
+            self.warn("bpf_trace_printk: more than 3 conversion specifiers", span, "format")
         if sum(one == "s" for one in words) > 1:
-            self.report("bpf_trace_printk: more than one %s", span, severity="warning")
+            self.warn("bpf_trace_printk: more than one %s", span, "format")
         if len(words) != given:
-            self.report(f"bpf_trace_printk: {len(words)} conversion specifiers, {given} values", span, severity="warning")
+            self.warn(f"bpf_trace_printk: {counted(len(words), 'conversion specifier')}, {counted(given, 'value')}", span, "format")
 
     # -- programs
 

@@ -11,7 +11,7 @@ import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -158,8 +158,27 @@ def checked(
 
 
 def _warnings(flags: Flags, checker: Checker, made: Preprocessed) -> tuple[Diagnostic, ...]:
-    found = [one for one in checker.diagnostics if one.severity == "warning"]
-    return () if flags.is_quiet else (*made.warnings, *found)
+    """What is warned of, as the flags have it: a later flag rules over an earlier one. Raises CompileError with what -Werror
+    makes an error of."""
+    if flags.is_quiet:
+        return ()
+    found = [(one, _severity(one.group, flags.warnings)) for one in (*made.warnings, *checker.warnings.values())]
+    errors = [replace(one, severity="error", group=f"error,-W{one.group}") for one, severity in found if severity == "error"]
+    if errors:
+        raise CompileError(errors)
+    return tuple(one for one, severity in found if severity)
+
+
+def _severity(group: str, words: Iterable[str]) -> str:
+    """"warning", "error" or, for what is silenced, "", by the words behind each -W."""
+    is_shown, is_error = True, False
+    for one in words:
+        if one in ("error", "no-error", f"error={group}", f"no-error={group}"):
+            is_error = not one.startswith("no-")
+            is_shown |= one == f"error={group}"
+        elif one in (group, f"no-{group}"):
+            is_shown = one == group
+    return ("error" if is_error else "warning") if is_shown else ""
 
 
 def _places(functions: Iterable[FunctionDef], sources: Mapping[str, str]) -> dict[str, FunctionPlace]:

@@ -32,17 +32,20 @@ class Diagnostic:
     """One thing that is wrong with (or doubtful in) C text.
 
     severity: "error" or "warning". span: where, or None for the text as a whole. source_line: the
-    line that span points at, without its newline. hint: what to write instead, or ""."""
+    line that span points at, without its newline. hint: what to write instead, or "". group: of a
+    warning, X of the flag -Wno-X that silences it, in clang's names."""
 
     message: str
     span: Span | None
     severity: str = "error"
     hint: str = ""
     source_line: str = ""
+    group: str = ""
 
     def __str__(self) -> str:
         where = f"{self.span}: " if self.span else ""
-        rows = [f"{where}{self.severity}: {self.message}"]
+        flag = f" [-W{self.group}]" if self.group else ""
+        rows = [f"{where}{self.severity}: {self.message}{flag}"]
         if self.span and self.source_line:
             text = self.source_line.expandtabs(1)
             col = max(self.span.col - 1, 0)

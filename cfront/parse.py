@@ -31,7 +31,7 @@ _KEYWORDS: dict[str, str] = {
     **_keyword_map, **GnuCLexer._extra_keywords, "__signed__": "SIGNED", "__signed": "SIGNED",
     "__builtin_offsetof": "OFFSETOF", "__alignof": "__ALIGNOF__", "__auto_type": "TYPEID", "__inline": "INLINE",
     "__inline__": "INLINE", "__const": "CONST", "__const__": "CONST", "__volatile__": "VOLATILE",
-    "__volatile": "VOLATILE", "__restrict": "RESTRICT", "__restrict__": "RESTRICT", "__int128_t": "__INT128",
+    "__volatile": "VOLATILE", "__restrict": "RESTRICT", "__restrict__": "RESTRICT",
 }
 _KEYWORDS.pop("offsetof", None)  # a macro of ours
 _PUNCTUATION: dict[str, str] = {one.literal: one.tok_type for one in _fixed_tokens}

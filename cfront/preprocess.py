@@ -111,14 +111,16 @@ class Flags:
     defines: tuple[str, ...] = ()
     include_dirs: tuple[str, ...] = ()
     is_quiet: bool = False
+    warnings: tuple[str, ...] = ()  # what follows each -W, in order
 
 
 def parse_flags(cflags: Iterable[str]) -> Flags:
-    """The flags in clang's spelling; -W*, -O*, -f*, -g* and -std* are accepted and change nothing but -w.
+    """The flags in clang's spelling; -O*, -f*, -g*, -m* and -std* are accepted and change nothing.
     Raises CompileError on any other."""
     defines: list[str] = []
     dirs: list[str] = []
     quiet = False
+    warnings: list[str] = []
     rest = [one for one in cflags if one]
     while rest:
         flag = rest.pop(0)
@@ -136,9 +138,11 @@ def parse_flags(cflags: Iterable[str]) -> Flags:
                 defines.append(value if "=" in value else value + "=1")
         elif flag == "-w":
             quiet = True
-        elif kind not in ("-W", "-O", "-f", "-g", "-s", "-m") and not flag.startswith("-std"):
+        elif kind == "-W":
+            warnings.append(value)
+        elif kind not in ("-O", "-f", "-g", "-s", "-m") and not flag.startswith("-std"):
             raise CompileError([Diagnostic(f"unknown flag {flag}", None, hint="use -D, -U, -I, -W or -w")])
-    return Flags(tuple(defines), tuple(dirs), quiet)
+    return Flags(tuple(defines), tuple(dirs), quiet, tuple(warnings))
 
 
 def _lex(text: str, file: str) -> list[Token]:
@@ -294,7 +298,7 @@ class _Preprocessor:
         elif name == "error":
             raise self.fail("#error " + _spell(rest), row[0])
         elif name == "warning":
-            self.warnings.append(Diagnostic("#warning " + _spell(rest), row[0].span, "warning"))
+            self.warnings.append(Diagnostic("#warning " + _spell(rest), row[0].span, "warning", group="#warnings"))
         elif name == "pragma":
             self.pragma(row[0], rest)
         elif name not in ("line", "ident") and row[0].kind != "num":

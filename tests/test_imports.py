@@ -18,7 +18,7 @@ _FACTS = ("cfront.errors", "cfront.uapi")
 _SPECS = ("bcc_py.errors", "bcc_py.isa", "bcc_py.spec", "cfront.uapi")
 _KERNEL = (*_SPECS, "bcc_py.kernel", "cfront.tracepoint", "cfront.btf", "cfront.ctype")
 _DATA = ("cfront.ctype", "cfront.errors", "cfront.fold", "cfront.source", "cfront.tree", "cfront.uapi")
-_CHECKER = (*_DATA, "cfront.btf", "cfront.preprocess")  # of preprocess, its Token
+_CHECKER = (*_DATA, "cfront.btf", "cfront.doubt", "cfront.preprocess")  # of preprocess, its Token
 _FLOORS = ("check_type", "check_expr", "check_init", "builtin", "dialect", "packet", "check")  # each stands on those before
 ALLOWED: dict[str, tuple[str, ...]] = {
     "cfront": ("cfront.btf", "cfront.driver", "cfront.errors", "cfront.pause", "cfront.source"),
@@ -37,6 +37,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cfront.parse": ("cfront.errors", "cfront.source", "cfront.preprocess"),
     **{f"cfront.{name}": (*_CHECKER, *(f"cfront.{one}" for one in _FLOORS[:at])) for at, name in enumerate(_FLOORS)},
     "cfront.spell": _DATA,
+    "cfront.doubt": _DATA,
     "cfront.provenance": (*_DATA, "cfront.spell"),
     "cfront.debug": _DATA,
     "cfront.lower": (*_DATA, "cfront.debug"),
