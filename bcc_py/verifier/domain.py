@@ -31,13 +31,14 @@ _SIGN64, _SIGN32 = 1 << 63, 1 << 31
 
 class Scalar:
     """A set of 64-bit values. value, mask: known bits and unknown bits, disjoint. id: nonzero and shared
-    by registers that hold the same number; what a branch teaches of one it teaches of all."""
+    by registers that hold the same number; what a branch teaches of one it teaches of all. plus: (n, is it
+    64 bits wide) where a constant n was added since to what the others with this id hold."""
 
-    __slots__ = ("id", "mask", "s32max", "s32min", "smax", "smin", "u32max", "u32min", "umax", "umin", "value")
+    __slots__ = ("id", "mask", "plus", "s32max", "s32min", "smax", "smin", "u32max", "u32min", "umax", "umin", "value")
 
     def __init__(
         self, value: int, mask: int, smin: int, smax: int, umin: int, umax: int,
-        s32min: int, s32max: int, u32min: int, u32max: int, id: int = 0,
+        s32min: int, s32max: int, u32min: int, u32max: int, id: int = 0, plus: tuple[int, bool] | None = None,
     ) -> None:
         self.value = value
         self.mask = mask
@@ -50,6 +51,7 @@ class Scalar:
         self.u32min = u32min
         self.u32max = u32max
         self.id = id
+        self.plus = plus
 
     def same_set(self, other: Scalar) -> bool:
         return (
@@ -205,12 +207,25 @@ def signed_range(smin: int, smax: int) -> Scalar:
     return one
 
 
-def with_id(scalar: Scalar, id: int) -> Scalar:
+def with_id(scalar: Scalar, id: int, plus: tuple[int, bool] | None = None) -> Scalar:
     """The same set under another id; constants need none."""
-    if scalar.id == id or not scalar.mask:
+    if (scalar.id == id and scalar.plus == plus) or not scalar.mask:
         return scalar
     return Scalar(scalar.value, scalar.mask, scalar.smin, scalar.smax, scalar.umin, scalar.umax,
-                  scalar.s32min, scalar.s32max, scalar.u32min, scalar.u32max, id)
+                  scalar.s32min, scalar.s32max, scalar.u32min, scalar.u32max, id, plus)
+
+
+def linked_by(known: Scalar, one: Scalar) -> Scalar:
+    """What is known of one, which has known's id, from known: it differs by the constants added to each."""
+    if one.plus == known.plus:
+        return known
+    there, here = one.plus or (0, True), known.plus or (0, True)
+    if one.plus and known.plus and there[1] != here[1]:
+        return one  # sums of 32 and of 64 bits wrap differently
+    moved = alu(0, known, const(there[0] - here[0]), True)
+    if not (there[1] and here[1]):
+        moved = low_bytes(moved, 4)
+    return one if covers(moved, one) else with_id(moved, one.id, one.plus)
 
 
 def low_bytes(scalar: Scalar, size: int) -> Scalar:
@@ -492,7 +507,7 @@ def _close(before: Scalar, fields: list[int]) -> Scalar | None:
     if fields == _fields(before):
         return before
     one = make(*fields)
-    return with_id(one, before.id) if one is not None else None
+    return with_id(one, before.id, before.plus) if one is not None else None
 
 
 def _equal(a: list[int], b: list[int], is_wide: bool) -> bool:

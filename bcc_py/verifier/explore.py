@@ -127,6 +127,16 @@ class _CallMeta:
     writes: list[tuple[int, int]] = field(default_factory=list)
 
 
+def _linked_sum(op: int, left: Scalar, right: Scalar, result: Scalar, is_wide: bool) -> Scalar:
+    """result, what left becomes by op with right, still linked to the copies of left if a constant was added to it for
+    the first time."""
+    if left.plus or right.mask or op not in (_ADD, _SUB) or not (is_wide or left.umax <= _M32):
+        return result
+    added = right.smin if is_wide else right.s32min
+    added = -added if op == _SUB else added
+    return with_id(result, left.id, (added, is_wide)) if -(1 << 31) <= added < 1 << 31 else result
+
+
 class Explorer:
     """One exploration of one program. run() does it once."""
 
@@ -291,7 +301,7 @@ class Explorer:
                     result = alu(op, left, right, is_wide)
                 else:
                     result = UNKNOWN if is_wide else UNKNOWN32
-                self.regs[dst] = result
+                self.regs[dst] = _linked_sum(op, left, right, result, is_wide) if left.id else result
                 # a number that may be any was computed from nothing
                 self.sources[dst] = 0 if result is UNKNOWN else self.sources[dst] | (self.sources[insn.src] if code & 8 else 0)
             else:
@@ -316,7 +326,7 @@ class Explorer:
             wider = cast_signed(value, cast // 8)
             self.regs[dst] = wider if is_wide else low_bytes(with_id(wider, 0), 4)
             return
-        if value.mask and not value.id and (is_wide or value.umax <= _M32):
+        if value.mask and (not value.id or value.plus) and (is_wide or value.umax <= _M32):
             value = with_id(value, self._new_id())
             self.regs[src] = value
         self.regs[dst] = value if is_wide else low_bytes(value, 4)
@@ -618,7 +628,7 @@ class Explorer:
     def _spill(self, frame: Frame, at: int, size: int, value: Value) -> None:
         number, first = (-at - 1) // 8, at & 7
         if size == 8:
-            if isinstance(value, Scalar) and value.mask and not value.id:
+            if isinstance(value, Scalar) and value.mask and (not value.id or value.plus):
                 value = self._linked(value)
             frame.stack[number] = (SPILLED, value)
             return

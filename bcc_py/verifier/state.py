@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from bcc_py.verifier.domain import ZERO, Pointer, Scalar, Value, covers
+from bcc_py.verifier.domain import ZERO, Pointer, Scalar, Value, covers, linked_by
 from bcc_py.verifier.flow import SLOT_BIT
 
 __all__ = ["PLACES", "Frame", "Slot", "State", "subsumes"]
@@ -87,16 +87,17 @@ class State:
                         frame.stack[number] = (types, new)
 
     def spread(self, id: int, known: Scalar, sources: int) -> None:
-        """Every copy of the number that has this id is known, which the numbers at these places taught."""
+        """Every copy of the number that has this id is known, which the numbers at these places taught; what differs
+        from it by a constant is known by it."""
         for depth, frame in enumerate(self.frames):
             regs = frame.regs
             for index, value in enumerate(regs):
                 if value is not None and value.id == id and isinstance(value, Scalar):
-                    regs[index] = known
+                    regs[index] = linked_by(known, value)
                     frame.sources[index] |= sources
             for number, (types, value) in frame.stack.items():
                 if value is not None and value.id == id and isinstance(value, Scalar):
-                    frame.stack[number] = (types, known)
+                    frame.stack[number] = (types, linked_by(known, value))
                     frame.written[number] = frame.sources_of_slot(depth, number) | sources
 
     def values(self) -> Iterator[Value]:
@@ -167,7 +168,7 @@ def _value(old: Value | None, new: Value | None, ids: _Ids, is_exact: bool) -> b
         if not (old.same_set(new) if is_exact else covers(old, new)):
             return False
         # a link between two registers of old is knowledge: new must have it too
-        return not old.id or ids.match_scalar(old.id, new.id)
+        return not old.id or (old.plus == new.plus and ids.match_scalar(old.id, new.id))
     if not isinstance(new, Pointer):
         return False
     return _pointer(old, new, ids, is_exact)

@@ -5,6 +5,7 @@ that might decide something, and the verdict must be the same."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,13 @@ from hypothesis import strategies as st
 from bcc_py.elf import read_object
 from bcc_py.errors import VerifierError
 from bcc_py.isa import Insn, assemble
-from bcc_py.spec import ObjectSpec, ProgramSpec, RelocKind
+from bcc_py.spec import MapSpec, ObjectSpec, ProgramSpec, RelocKind
 from bcc_py.verifier import VerifierEnv, explore, verify
 from bcc_py.verifier.flow import ALL_SLOTS
 from bcc_py.verifier.precision import Checkpoint, remember
 from bcc_py.verifier.rules import CONTEXTS
 from bcc_py.verifier.state import PLACES, State
-from cfront.uapi import ProgType
+from cfront.uapi import MapType, ProgType
 from tests.verifier import random_loops
 from tests.verifier.linux_oracle import load, maps_of, with_fds
 from tests.verifier.random_programs import MAPS, program
@@ -177,3 +178,49 @@ def test_unknown_program_type_is_refused() -> None:
 def test_empty_program_is_refused() -> None:
     with pytest.raises(VerifierError, match="a program without instructions"):
         verify(ProgramSpec("x", "", ProgType.KPROBE, ()), VerifierEnv())
+
+
+LINK_TEXT = """*(u32 *)(r10 -4) = 0
+r2 = r10
+r2 += -4
+r1 = map[fd:1]
+call map_lookup_elem
+if r0 == 0 goto out
+r6 = r0
+call get_prandom_u32
+{number}
+{floor}{copy}
+{sum}
+{check}
+r6 += r1
+r0 = *(u8 *)(r6 +0)
+out:
+r0 = 0
+exit
+"""
+LINKS = [
+    ["r2 = r0", "w2 = w0", "r2 = r0\nr2 &= 255", "r2 = r0\nw2 &= 1023"],
+    ["", "if r2 == 0 goto out\n", "if r2 < 5 goto out\n", "if w2 == 0 goto out\n", "if w2 < 5 goto out\n"],
+    ["r1 = r2", "w1 = w2"],
+    ["r1 += 1", "r1 += -1", "w1 += 1", "w1 += -1", "w1 += -5", "r1 += -5", "r1 -= 5", "w1 -= 1", "r1 += 1\nr1 += 1", "r3 = 4\nr1 += r3",
+     "r1 += 2147483647", "w1 -= -1"],
+    ["if r2 > 10 goto out", "if w2 > 10 goto out", "if r1 > 10 goto out\nr1 = r2", "if w1 > 10 goto out\nw1 = w2",
+     "r4 = r2\nif r4 > 10 goto out", "r4 = r1\nr4 += 3\nif r2 > 10 goto out\nr1 = r4", "if r2 s> 10 goto out",
+     "*(u64 *)(r10 -16) = r1\nif r2 > 10 goto out\nr1 = *(u64 *)(r10 -16)"],
+]
+
+
+@pytest.mark.linux
+def test_a_copy_that_a_constant_was_added_to_is_known_as_linux_knows_it(linux: None) -> None:
+    """Of the 3,840 ways to copy a number, move it on by a constant and check one of the two, a few hundred."""
+    ways = list(itertools.product(*LINKS))
+    verdicts = set()
+    values = MapSpec("values", MapType.HASH, 4, 64, 4)
+    with maps_of([values]) as fds:
+        for number, floor, copy, sum, check in random.Random(3).sample(ways, 300):
+            text = LINK_TEXT.format(number=number, floor=floor, copy=copy, sum=sum, check=check)
+            insns = assemble(text)
+            verdict = load(with_fds(insns, fds), ProgType.KPROBE).errno == 0
+            assert is_accepted(ProgramSpec("p", "", ProgType.KPROBE, insns), VerifierEnv({1: values})) == verdict, text
+            verdicts.add(verdict)
+    assert verdicts == {True, False}
