@@ -29,7 +29,7 @@ from bcc_py.spec import Hook, HookKind, ObjectSpec
 from bcc_py.table import PerfEventArray, RingBuf, Table, table_for
 from cfront.btf import Btf
 from cfront.ctype import CType
-from cfront.uapi import ProgType
+from cfront.uapi import ProgType, version_code
 
 __all__ = ["BPF", "DEFAULT_KERNEL", "Function", "kernel_from_spec"]
 
@@ -166,7 +166,7 @@ class BPF:
 
     def _defines(self, words: str) -> dict[str, str]:
         """The macros that this kernel answers for, of those that are named in words."""
-        defines = {"LINUX_VERSION_CODE": str(_version_code(self.kernel.release))}
+        defines = {"LINUX_VERSION_CODE": str(version_code(self.kernel.release))}
         if "bpf_num_cpus" in words:
             defines["bpf_num_cpus()"] = str(self.kernel.cpus)
         if "CONFIG_" in words:
@@ -448,10 +448,3 @@ class BPF:
 
 def _pipe_text(line: TraceLine) -> str:
     return f"{line.comm:>16}-{line.pid:<7} [{line.cpu:03}] {line.flags} {line.time_ns / 1e9:.6f}: bpf_trace_printk: {line.message}"
-
-
-def _version_code(release: str) -> int:
-    """LINUX_VERSION_CODE of a release such as "6.18.44-generic"."""
-    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
-    major, minor, patch = (int(one or 0) for one in match.groups()) if match else (0, 0, 0)
-    return (major << 16) + (minor << 8) + min(patch, 255)

@@ -35,15 +35,16 @@ def compiler_digest() -> str:
     words = [sys.version.split()[0]]
     for name in ("llvmlite", "pycparser", "pycparserext"):
         found = importlib.util.find_spec(name)
-        words.append(_stamp(Path(found.origin)) if found is not None and found.origin else name)
-    root = Path(cfront.__file__).parent
-    for folder in (root, *(Path(one) for one in os.scandir(root / "include") if one.is_dir())):
-        words += [_stamp(Path(one)) for one in os.scandir(folder) if one.name.endswith((".py", ".h"))]
+        path = found.origin if found is not None and found.origin else ""
+        words.append(_stamp(path, os.stat(path)) if path else name)
+    root = os.path.dirname(cfront.__file__)
+    folders = [one.path for one in os.scandir(os.path.join(root, "include")) if one.is_dir()]
+    for folder in (root, *folders):
+        words += [_stamp(one.path, one.stat()) for one in os.scandir(folder) if one.name.endswith((".py", ".h"))]
     return hashlib.sha256("\n".join(sorted(words)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _stamp(path: Path) -> str:
-    found = path.stat()
+def _stamp(path: str, found: os.stat_result) -> str:
     return f"{path} {found.st_size} {found.st_mtime_ns}"
 
 

@@ -3,11 +3,13 @@
 Input: a text in BCC's dialect (a file, or "-" for standard input) and flags in clang's spelling. Output: the
 object, or what a pass before it gives: expanded tokens, the names of the checked functions, tables and
 globals, LLVM IR, assembly; with --run, what a program for this machine does. Diagnostics go to standard error;
-the exit status is 1 where there is an error, 2 for a wrong command line, and the program's own with --run. This is a command: it alone in cfront prints and exits."""
+the exit status is 1 where there is an error, 2 for a wrong command line, and the program's own with --run. With the
+running kernel's types LINUX_VERSION_CODE is its version. This is a command: it alone in cfront prints and exits."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +21,22 @@ from cfront.preprocess import parse_flags, preprocess, text_from_tokens
 from cfront.run import run_main
 from cfront.tracepoint import TracepointFormat, TracepointTypes, parse_format
 from cfront.tree import Unit
+from cfront.uapi import version_code
 
 __all__ = ["main"]
 
 _KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 _TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+_MAX_BYTES = 1 << 25  # of a text
+_INTERRUPTED = 130  # the exit status that a shell gives what Ctrl-C ended
+_EXAMPLES = """examples:
+  python -m cfront probe.c                      write probe.o, with the running kernel's types
+  python -m cfront probe.c --emit asm           print BPF assembly
+  python -m cfront probe.c --stop-after check   list programs and tables; nothing is generated
+  python -m cfront --run hello.c world          compile for this machine and run main()
+
+exit status: 0, or 1 if the text has errors or a file cannot be read, 2 for a wrong command line,
+that of the program with --run"""
 _STAGES = ("preprocess", "parse", "check", "ir", "emit")
 
 
@@ -37,7 +50,8 @@ class _InOrder(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cfront", description="compile a text in BCC's C dialect to an eBPF object")
+    parser = argparse.ArgumentParser(prog="python -m cfront", description="compile a text in BCC's C dialect to an eBPF object",
+                                     epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", default="", help='the C text, "-" for standard input')
     parser.add_argument("-o", dest="output", default="", help="where the result goes; the default is FILE.o for an object, else standard output")
     parser.add_argument("--emit", choices=("obj", "asm", "ir"), default="obj", help="what the last pass gives (default: obj)")
@@ -51,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     for flag, word, what in (("-D", "NAME[=VALUE]", "define a macro"), ("-U", "NAME", "undefine a macro"),
                              ("-I", "FOLDER", "search includes here")):
         parser.add_argument(flag, action=_InOrder, default=[], dest="flags", metavar=word, help=what)
-    parser.add_argument("-W", action=_InOrder, default=[], dest="flags", metavar="WARNING", help="accepted, as by clang, and without effect")
+    parser.add_argument("-W", action=_InOrder, default=[], dest="flags", metavar="WARNING", help="as clang's: -Wno-NAME silences the warnings that end in [-WNAME], -Werror makes errors of all, "
+                             "-Werror=NAME of some; names that are not known are ignored")
     parser.add_argument("-w", dest="quiet", action="store_true", help="no warnings")
     return parser
 
@@ -76,8 +91,28 @@ def _format(category: str, event: str) -> TracepointFormat | None:
     return None
 
 
+def _is_running_kernel(options: argparse.Namespace) -> bool:
+    """Whether the types are those of the kernel that runs here."""
+    return options.target == "bpf" and (options.types == "vmlinux" or (not options.types and _KERNEL_BTF.exists()))
+
+
 def _flags(options: argparse.Namespace) -> list[str]:
-    return [*options.flags, "-w"] if options.quiet else options.flags
+    version = [f"-DLINUX_VERSION_CODE={version_code(os.uname().release)}"] if _is_running_kernel(options) else []
+    return [*version, *options.flags, *(["-w"] if options.quiet else [])]
+
+
+def _text(name: str) -> str:
+    """The text of a file, or of standard input. Raises OSError, also for one that is no text at all."""
+    if name == "-":
+        content = sys.stdin.buffer.read(_MAX_BYTES + 1)
+    else:
+        with open(name, "rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise OSError(f"{name}: more than {_MAX_BYTES >> 20} MiB of text")
+    if b"\0" in content:
+        raise OSError(f"{name}: this is no text: it has a byte of 0")
+    return content.decode("utf-8", "surrogateescape")
 
 
 def _summary(unit: Unit) -> str:
@@ -141,8 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name a file of C")
     filename = "<stdin>" if options.file == "-" else options.file
     try:
-        content = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
-        made, warnings = _compile(options, content.decode("utf-8", "surrogateescape"), filename)
+        made, warnings = _compile(options, _text(options.file), filename)
         if not options.run:
             _write(options, made, options.stop_after == "emit" and options.emit == "obj")
     except CompileError as error:
@@ -151,6 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ObjectError) as error:
         print(f"cfront: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     for one in () if options.quiet else warnings:
         print(one, file=sys.stderr)
     return _run(made, options.run) if options.run else 0

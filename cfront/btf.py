@@ -10,6 +10,7 @@ by one of these and by nothing else. Source: Documentation/bpf/btf.rst."""
 from __future__ import annotations
 
 import bisect
+import difflib
 import struct
 import zlib
 from array import array
@@ -71,6 +72,10 @@ class JoinedTypes:
 
     def function(self, name: str) -> Function | None:
         return next((hit for one in self._sources if (hit := one.function(name)) is not None), None)
+
+    def similar(self, tag: str, name: str) -> list[str]:
+        """As Btf.similar, of those sources that can tell."""
+        return [hit for one in self._sources if isinstance(one, (Btf, JoinedTypes)) for hit in one.similar(tag, name)]
 
 
 (_INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _FUNC_PROTO, _VAR,
@@ -195,6 +200,17 @@ class Btf:
             return None
         proto = self.type(self._words[self._at[id] + 2])
         return proto if isinstance(proto, Function) else None
+
+    def similar(self, tag: str, name: str) -> list[str]:
+        """The names of this tag's types, or of enumerators (tag "enumerator"), that are spelled nearly so, the nearest
+        first. For messages: looks at every string there is, which takes 0.1 s for vmlinux."""
+        strings = bytes(self._content[self._strings_at : self._strings_end]).decode("utf-8", "replace").split("\0")
+        begins, size = name[:2], len(name)
+        near = {one for one in strings if one[:2] == begins and abs(len(one) - size) <= 3}
+        close = difflib.get_close_matches(name, near, 8, 0.75)
+        if tag == "enumerator":
+            return [one for one in close if self.enumerator(one) is not None]
+        return [one for one in close if self._id(_TAGS[tag], one) is not None]
 
     def function_id(self, name: str) -> int | None:
         """The id of the function of that name; None if there is none."""

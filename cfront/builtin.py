@@ -103,6 +103,7 @@ _RETURN_TYPES: dict[str, CType] = {
     "u64": ULLONG, "u32": UINT, "s64": LLONG, "long": LONG, "int": INT, "void": VOID, "void *": Pointer(VOID),
     "__u64": ULLONG, "__s64": LLONG,
 }
+_MAX_HELPER_ARGS = 5
 # a copy or fill of more bytes than this becomes a loop
 MAX_MEMORY_BYTES = 1 << 24
 
@@ -111,7 +112,8 @@ class BuiltinChecker(InitChecker):
     """Undeclared functions with a meaning."""
 
     def known_functions(self) -> list[str]:
-        return [*(f"bpf_{name}" for name in HELPER_IDS), *_BUILTINS, *_BITS, *_OWN_NAMES]
+        own = [*(f"bpf_{name}" for name in HELPER_IDS), *_OWN_NAMES] if self.target == "bpf" else []
+        return [*own, *_BUILTINS, *_BITS]
 
     def builtin_call(self, name: str, node: c_ast.FuncCall) -> Expr | None:
         method = _BUILTINS.get(name)
@@ -145,19 +147,20 @@ class BuiltinChecker(InitChecker):
     # -- helpers
 
     def helper_call(self, name: str, node: c_ast.FuncCall) -> Expr:
-        helper = HELPER_BY_ID.get(HELPER_IDS[name[4:]])
-        if helper is None:
-            self.error(f"helper '{name}' is not supported yet", node)
+        helper = HELPER_BY_ID[HELPER_IDS[name[4:]]]
         nodes = self.args_of(node)
-        variadic = "..." in helper.prototype
-        needed = 2 if variadic else len(helper.args)
-        if len(nodes) < needed or len(nodes) > len(helper.args):
-            self.error(f"'{name}' takes {counted(needed, 'argument')}, {len(nodes)} given", node,
+        needed = len(helper.args)
+        most = _MAX_HELPER_ARGS if "..." in helper.prototype else needed
+        if not needed <= len(nodes) <= most:
+            wanted = counted(needed, "argument") if needed == most else f"{needed} to {most} arguments"
+            self.error(f"'{name}' takes {wanted}, {len(nodes)} given", node,
                        f"its prototype is {helper.prototype.replace('(*)', name)}")
         args = tuple(self.helper_argument(helper, at, one) for at, one in enumerate(nodes))
         return CallHelper(self.helper_result(helper), self.span(node), helper.id, args)
 
     def helper_argument(self, helper: Helper, at: int, node: c_ast.Node) -> Expr:
+        if at >= len(helper.args):  # of a variadic one
+            return self.to_u64(self.value(node))
         if "callback_fn" in helper.prototype.split(",")[at]:
             return self.callback(node, f"argument {at + 1} of 'bpf_{helper.name}'")
         expr = self.value(node)
@@ -376,8 +379,7 @@ class BuiltinChecker(InitChecker):
         base = Deref(type, self.span(node), Const(Pointer(type), self.span(node), 0))
         place = self.designated_place(base, designator)
         value = fold(AddressOf(Pointer(place.type), self.span(node), place))
-        if value is None:
-            self.error("offsetof needs constant subscripts", node)
+        assert value is not None, "every subscript was a constant"
         return Const(ULONG, self.span(node), value)
 
     def designated_place(self, base: Expr, node: Any) -> Expr:

@@ -9,6 +9,7 @@ Refuses with CompileError holding all of them."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pycparser import c_ast
@@ -17,9 +18,23 @@ from pycparserext.ext_c_parser import FuncDeclExt, PreprocessorLine, RangeExpres
 
 from cfront.btf import TypeSource
 from cfront.check_type import Attributes, ExternFunction, Typedef, _declarator_attributes
-from cfront.ctype import VOID, Array, CType, Enum, Function, Integer, Param, Record, is_scalar, value_type
+from cfront.ctype import (
+    VOID,
+    Array,
+    CType,
+    Enum,
+    Function,
+    Integer,
+    Param,
+    Pointer,
+    Record,
+    compatible,
+    is_scalar,
+    value_type,
+)
 from cfront.dialect import section_from_name
-from cfront.fold import wrap
+from cfront.doubt import falls_through, local_behind
+from cfront.fold import fold, wrap
 from cfront.packet import PacketChecker
 from cfront.preprocess import Token
 from cfront.source import Span
@@ -29,6 +44,7 @@ from cfront.tree import (
     Block,
     Break,
     Case,
+    Const,
     Continue,
     Declare,
     Expr,
@@ -75,6 +91,7 @@ class Checker(PacketChecker):
     ) -> None:
         super().__init__(tokens, sources, filename, types, target)
         self.used: set[LocalVar] = set()
+        self.used_globals: set[GlobalVar] = set()
         self.loops = 0
         self.switches: list[_Switch] = []
         self.labels: dict[str, Span] = {}
@@ -109,8 +126,6 @@ class Checker(PacketChecker):
             self.declare_typedef(node)
         elif isinstance(node, c_ast.StaticAssert):
             self.static_assert(node)
-        elif isinstance(node, (AsmNode,)):
-            self.error("asm outside a function is not supported", node)
         elif isinstance(node, c_ast.Pragma):
             self.pragma(node)
         elif not isinstance(node, PreprocessorLine) and node is not None:
@@ -131,11 +146,7 @@ class Checker(PacketChecker):
         if node.name and isinstance(node.type, c_ast.TypeDecl) and "__auto_type" in getattr(node.type.type, "names", ()):
             if node.init is None:
                 self.error("__auto_type needs an initialiser", node)
-            self.unevaluated += 1
-            try:
-                return self.value(node.init).type, attributes
-            finally:
-                self.unevaluated -= 1
+            return value_type(self.type_of_expression(node.init)), attributes
         type = self.type_of(node.type, attributes)
         self.note_alignment(node, attributes)
         return type, attributes
@@ -183,9 +194,15 @@ class Checker(PacketChecker):
         self.check_global_size(var)
         if node.init is not None:
             self.initialise_global(var, node.init)
+            self.note_global_value(var)
         if not var.type.is_complete and not is_extern:
-            self.error(f"'{node.name}' has incomplete type '{var.type}'", node)
+            self.error(f"'{node.name}' has incomplete type '{var.type}'", node, self.why_undefined(var.type))
         self.check_global_size(var)
+
+    def note_global_value(self, var: GlobalVar) -> None:
+        if var.is_const and var.init is not None and not var.addresses and not var.section:
+            type = value_type(var.type)
+            self.note_value(var, int.from_bytes(var.init, "little", signed=isinstance(type, Integer) and type.is_signed))
 
     def check_global_size(self, var: GlobalVar) -> None:
         if self.target == "bpf" and var.type.size > _MAX_GLOBAL_BYTES:
@@ -197,8 +214,7 @@ class Checker(PacketChecker):
     def declare_function(self, node: c_ast.Decl, type: Function, attributes: Attributes) -> FunctionDef | ExternFunction:
         known = self.scopes[0].get(node.name)
         if isinstance(known, (FunctionDef, ExternFunction)):
-            if len(known.type.params) != len(type.params):
-                self.error(f"'{node.name}' was declared with other parameters before", node)
+            self.check_redeclared(node, known.type, type)
             return known
         if self.target == "host" and "static" not in node.storage:
             extern = ExternFunction(node.name, type)
@@ -207,6 +223,14 @@ class Checker(PacketChecker):
         function = self.new_function(node, type, attributes)
         self.declare(node.name, function, node)
         return function
+
+    def check_redeclared(self, node: c_ast.Decl, before: Function, now: Function) -> None:
+        """Refuses a function of another type than it was declared with; () says nothing of parameters."""
+        if node.type.args is None:
+            self.unprototyped.add(node.name)
+        same = Function(before.result, now.params if node.name in self.unprototyped else before.params, before.is_variadic)
+        if not compatible(same, now):
+            self.report(f"'{node.name}' was declared as '{before}' before, this is '{now}'", self.span(node))
 
     def new_function(self, node: c_ast.Decl, type: Function, attributes: Attributes) -> FunctionDef:
         is_static = "static" in node.storage or ("inline" in node.funcspec and "extern" not in node.storage)
@@ -221,17 +245,18 @@ class Checker(PacketChecker):
 
     def define(self, node: c_ast.FuncDef) -> None:
         decl = node.decl
-        type, attributes = self.declared(decl)
-        if not isinstance(type, Function):
-            self.error(f"'{decl.name}' is not a function", decl)
         if node.param_decls:
-            self.error("parameters without types in parentheses are not supported", decl, "write (int a, ...)")
+            _give_types(decl, node.param_decls)
+        type, attributes = self.declared(decl)
+        if not isinstance(type, Function) or not hasattr(decl.type, "args"):
+            self.error(f"'{decl.name}' is not declared as a function", decl, f"write {decl.name}(...) with its parameters")
         if type.is_variadic:
-            self.error(f"'{decl.name}' takes variable arguments, which is not supported in BPF", decl, "pass an array or a struct")
+            self.error(f"'{decl.name}' takes variable arguments, which is not supported{self.in_bpf}", decl, "pass an array or a struct")
         known = self.scopes[0].get(decl.name)
         if isinstance(known, FunctionDef):
             if known.body is not None:
                 self.error(f"redefinition of '{decl.name}'", decl)
+            self.check_redeclared(decl, known.type, type)
             function = known
             function.type = type
             function.is_noinline |= attributes.is_noinline
@@ -239,6 +264,8 @@ class Checker(PacketChecker):
             function = self.new_function(decl, type, attributes)
             if known is not None and not isinstance(known, ExternFunction):
                 self.error(f"redefinition of '{decl.name}'", decl)
+            if decl.type.args is None:
+                self.unprototyped.add(decl.name)
             self.scopes[0][decl.name] = function
         self.unit.functions.append(function)
         function.body = Block(function.span, ())
@@ -294,6 +321,7 @@ class Checker(PacketChecker):
                 statements: list[Stmt] = []
                 with self.recovering(), self.scope():
                     statements = self.block_items(body)
+                    self.check_end(function, statements, body)
                 if self.is_program(function):
                     statements = self.bind_parameters(function, self.used) + statements
             for name, span in self.gotos:
@@ -303,20 +331,38 @@ class Checker(PacketChecker):
         finally:
             self.function = None
 
+    def check_end(self, function: FunctionDef, statements: list[Stmt], body: c_ast.Compound) -> None:
+        """Warns of a function that may end without giving what it returns; main() gives 0."""
+        if function.type.result is VOID or self.diagnostics or (function.name == "main" and self.target == "host"):
+            return
+        if falls_through(Block(function.span, tuple(statements))):
+            self.warn(f"'{function.name}' may end without returning a value", self.end_of(body), "return-type",
+                      "end it with a return statement")
+
+    def end_of(self, body: c_ast.Compound) -> Span:
+        """The brace that closes a block."""
+        at: int = body.coord.line
+        depth = 0
+        while at < len(self.tokens) - 1:
+            depth += {"{": 1, "}": -1}.get(self.tokens[at].text, 0)
+            if not depth:
+                break
+            at += 1
+        return self.tokens[at].span
+
     def declare_parameters(self, function: FunctionDef, decl: c_ast.Decl) -> None:
         nodes = decl.type.args.params if decl.type.args is not None else []
         for at, one in enumerate(function.type.params):
             node = nodes[at]
-            if not one.name:
-                what = "arguments to BPF program definition must be named" if self.is_program(function) else (
-                    f"parameter {at + 1} of '{function.name}' has no name")
-                self.error(what, node, "write struct pt_regs *ctx" if self.is_program(function) else "")
+            if not one.name and self.is_program(function):
+                self.error("arguments to BPF program definition must be named", node, "write struct pt_regs *ctx")
             var = LocalVar(one.name, one.type, self.span(node), is_param=True)
             var.is_volatile = self.is_volatile(node.type)
             if not one.type.is_complete:
-                self.error(f"parameter '{one.name}' has incomplete type '{one.type}'", node)
+                self.error(f"parameter '{one.name}' has incomplete type '{one.type}'", node, self.why_undefined(one.type))
             function.params.append(var)
-            self.declare(one.name, var, node)
+            if one.name:
+                self.declare(one.name, var, node)
 
     def new_local(self, name: str, type: CType, span: Span) -> LocalVar:
         var = LocalVar(name, type, span)
@@ -325,7 +371,9 @@ class Checker(PacketChecker):
         return var
 
     def note_use(self, var: LocalVar | GlobalVar) -> None:
-        if isinstance(var, LocalVar) and var.is_param and not self.unevaluated:
+        if isinstance(var, GlobalVar):
+            self.used_globals.add(var)
+        elif var.is_param and not self.unevaluated:
             self.used.add(var)
 
     def note_call(self, function: FunctionDef, span: Span) -> None:
@@ -337,8 +385,12 @@ class Checker(PacketChecker):
         return [one for one in self.scopes[0].values() if isinstance(one, ExternFunction)]
 
     def check_externs(self) -> None:
+        """Refuses variables of other texts that are used; a mere declaration is forgotten."""
+        if self.target != "bpf":
+            return
+        self.unit.globals = [one for one in self.unit.globals if not one.is_extern or one in self.used_globals]
         for one in self.unit.globals:
-            if one.is_extern and self.target == "bpf":
+            if one.is_extern:
                 self.report(f"extern variable '{one.name}' has no definition here", one.span, "define it in this text")
 
     def check_bodies(self) -> None:
@@ -447,17 +499,26 @@ class Checker(PacketChecker):
         if "static" in node.storage:
             return self.static_local(node, type, attributes)
         if "extern" in node.storage:
-            self.error("extern is not supported here", node)
+            self.error("extern is not supported here", node, "move it in front of the function")
         span = self.span(node)
         var = self.new_local(node.name, type, span)
         var.align, var.is_volatile = attributes.align, self.is_volatile(node.type)
+        if _is_const(node.type):
+            self.constants.add(var)
         if node.init is None and isinstance(type, Array) and type.count is None:
             self.error(f"'{node.name}' has no size", node)
         if type.is_complete is False and not isinstance(type, Array):
-            self.error(f"'{node.name}' has incomplete type '{type}'", node, "include or write the definition")
+            self.error(f"'{node.name}' has incomplete type '{type}'", node, self.why_undefined(type))
         self.declare(node.name, var, node)
         init = tuple(self.initialise_local(var, node.init)) if node.init is not None else ()
+        if var in self.constants and len(init) == 1 and isinstance(init[0], Assign) and isinstance(init[0].value, Const):
+            self.note_value(var, init[0].value.value)
         return [Declare(span, var, init)]
+
+    def note_value(self, var: LocalVar | GlobalVar, value: int) -> None:
+        """A const integer is worth its initialiser wherever it is named, as an array's size too."""
+        if isinstance(var.type, (Integer, Enum)) and not var.is_volatile:
+            self.known_values[var] = value
 
     def static_local(self, node: c_ast.Decl, type: CType, attributes: Attributes) -> list[Stmt]:
         assert self.function is not None
@@ -468,16 +529,39 @@ class Checker(PacketChecker):
         self.check_global_size(var)
         if node.init is not None:
             self.initialise_global(var, node.init)
+            self.note_global_value(var)
         self.check_global_size(var)
         if not var.type.is_complete:
-            self.error(f"'{node.name}' has incomplete type '{var.type}'", node)
+            self.error(f"'{node.name}' has incomplete type '{var.type}'", node, self.why_undefined(var.type))
         self.unit.globals.append(var)
         return []
 
     def if_statement(self, node: c_ast.If) -> Stmt:
+        self.check_condition(node)
         condition = self.condition(node.cond)
-        yes = self.body(node.iftrue) if node.iftrue is not None else Block(self.span(node), ())
-        return If(self.span(node), condition, yes, None if node.iffalse is None else self.body(node.iffalse))
+        known = fold(condition)
+        with self.unless(known == 0):
+            yes = self.body(node.iftrue)
+        with self.unless(bool(known)):
+            no = None if node.iffalse is None else self.body(node.iffalse)
+        self.check_empty(node)
+        return If(self.span(node), condition, yes, no)
+
+    def check_condition(self, node: Any) -> None:
+        """Warns of if (a = b); two pairs of parentheses say that it is meant."""
+        at: int = node.coord.line
+        if isinstance(node.cond, c_ast.Assignment) and node.cond.op == "=" and self.tokens[at + 2].text != "(":
+            self.warn("an assignment is the condition", self.span(node.cond), "parentheses",
+                      "write == to compare, or ((a = b)) if it is meant")
+
+    def check_empty(self, node: c_ast.If) -> None:
+        """Warns of if (a); with nothing between."""
+        if not isinstance(node.iftrue, c_ast.EmptyStatement) or node.iffalse is not None:
+            return
+        at: int = node.iftrue.coord.line
+        before, here = self.tokens[at - 1], self.tokens[at]
+        if before.text == ")" and not here.macro and before.span.line == here.span.line:
+            self.warn("the 'if' has an empty body", here.span, "empty-body", "drop the ';', or write {} if it is meant")
 
     def loop(self, node: Any) -> Stmt:
         unroll, self.unroll = self.unroll, None
@@ -490,6 +574,8 @@ class Checker(PacketChecker):
                 elif node.init is not None:
                     init = (self.statement(node.init),)
                 step = None if node.next is None else self.expression(node.next)
+            if isinstance(node, c_ast.While):
+                self.check_condition(node)
             condition = None if node.cond is None else self.condition(node.cond)
             self.loops += 1
             try:
@@ -571,12 +657,17 @@ class Checker(PacketChecker):
             if result is not VOID:
                 self.error(f"'{self.function.name}' returns '{result}', this gives nothing", node)
             return Return(span, None)
-        value = self.value(node.expr)
+        value = self.constant_or_value(node.expr)
         if result is VOID:
             if value.type is VOID:
                 return Block(span, (ExprStmt(span, value), Return(span, None)))
             self.error(f"'{self.function.name}' returns nothing, this gives '{value.type}'", node)
-        return Return(span, self.convert(value, result, "return value", self.span(node.expr)))
+        converted = self.convert(value, result, "return value", self.span(node.expr))
+        local = local_behind(converted)
+        if local is not None and isinstance(result, Pointer):
+            self.warn(f"the address of local variable '{local.name}' is returned, and it ends with its function",
+                      self.span(node.expr), "return-stack-address")
+        return Return(span, converted)
 
     def asm(self, node: Any) -> Stmt:
         template = node.template
@@ -611,6 +702,12 @@ class Checker(PacketChecker):
         if "m" in constraint and "r" not in constraint:
             return self.address_of(c_ast.UnaryOp("&", node, node.coord), self.span(node))
         return self.scalar(node, "an operand of asm")
+
+
+def _give_types(decl: c_ast.Decl, typed: list[c_ast.Decl]) -> None:
+    """Puts the declarations between a function's head and its body (K&R's C) where the names of its parameters are."""
+    rows = {one.name: one for one in typed}
+    decl.type.args.params = [rows.get(getattr(one, "name", ""), one) for one in decl.type.args.params]
 
 
 def _is_const(node: Any) -> bool:
@@ -650,8 +747,10 @@ _STATEMENTS = (*[one for one in _STATEMENT_METHODS if one is not c_ast.Compound]
 
 
 def check(
-    ast: c_ast.FileAST, *, tokens: list[Token], sources: dict[str, str], filename: str, types: TypeSource | None, target: str
+    ast: c_ast.FileAST, *, tokens: list[Token], sources: dict[str, str], filename: str, types: TypeSource | None, target: str,
+    macros: Iterable[str] = (),
 ) -> tuple[Unit, Checker]:
-    """The typed tree of ast, and the checker that made it (it knows the text's declarations)."""
+    """The typed tree of ast, and the checker that made it (it knows the text's declarations). macros: names to suggest."""
     checker = Checker(tokens, sources, filename, types, target)
+    checker.macros = macros
     return checker.translation_unit(ast), checker

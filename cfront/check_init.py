@@ -13,7 +13,7 @@ from typing import Any
 from pycparser import c_ast
 from pycparserext.ext_c_parser import RangeExpression
 
-from cfront.check_expr import ExprChecker
+from cfront.check_expr import PART, ExprChecker
 from cfront.ctype import CHAR, Array, CType, Enum, Integer, Pointer, Record, compatible, value_type
 from cfront.fold import fold
 from cfront.source import Span
@@ -85,9 +85,15 @@ class InitChecker(ExprChecker):
             items = list(reversed(node.exprs or []))
             yield from self.fill(type, offset, items, True)
         else:
-            if len(node.exprs) != 1:
-                self.error(f"'{type}' takes one initialiser", node)
+            if not node.exprs:
+                self.error(f"'{type}' takes one initialiser", node, "write {0}")
+            if len(node.exprs) > 1:
+                self.too_many(type, node.exprs[1])
             yield from self.leaves(type, node.exprs[0], offset)
+
+    def too_many(self, type: CType, node: Any) -> None:
+        """Warns of an initialiser that is dropped, and those behind it."""
+        self.warn(f"too many initialisers for '{type}'", self.span(node), "excess-initializers")
 
     def fill(self, type: CType, offset: int, items: list[Any], is_braced: bool) -> Iterator[Leaf]:
         """Takes items (reversed) off for the parts of an aggregate; without braces, only as many as it has."""
@@ -97,7 +103,7 @@ class InitChecker(ExprChecker):
         assert isinstance(type, Record)
         fields = [one for one in type.fields or () if one.name or isinstance(one.type, Record)]
         if type.fields is None:
-            self.error(f"'{type}' is not defined", items[-1] if items else None)
+            self.error(f"'{type}' is not defined", items[-1] if items else None, self.why_undefined(type))
         at = 0
         while items:
             node = items[-1]
@@ -108,9 +114,10 @@ class InitChecker(ExprChecker):
                 at = yield from self.designated(type, offset, node, fields)
                 continue
             if at >= len(fields) or (type.tag == "union" and at > 0):
-                if is_braced:
-                    self.error(f"too many initialisers for '{type}'", node)
-                return
+                if not is_braced:
+                    return
+                self.too_many(type, items.pop())
+                continue
             one = fields[at]
             if one.bit_size is None:
                 yield from self.element(one.type, offset + one.offset, items)
@@ -129,9 +136,10 @@ class InitChecker(ExprChecker):
                 at = yield from self.designated_element(type, offset, node)
                 continue
             if type.count is not None and at >= type.count:
-                if is_braced:
-                    self.error(f"too many initialisers for '{type}'", node)
-                return
+                if not is_braced:
+                    return
+                self.too_many(type, items.pop())
+                continue
             yield from self.element(type.element, offset + at * type.element.size, items)
             at += 1
 
@@ -147,22 +155,14 @@ class InitChecker(ExprChecker):
         else:
             yield from self.fill(type, offset, items, False)
 
-    def type_of_expression(self, node: Any) -> CType:
-        self.unevaluated += 1
-        try:
-            return self.expression(node).type
-        finally:
-            self.unevaluated -= 1
-
     def designated(self, type: Record, offset: int, node: c_ast.NamedInitializer, fields: list[Any]) -> Any:
         """The part that .name... names; gives the index of the field behind it."""
         first, rest = node.name[0], node.name[1:]
         if not isinstance(first, c_ast.ID):
-            self.error(f"'{type}' is not an array", node)
+            self.error(f"'{type}' is not an array", first, "write .NAME = ...")
         found = type.member(first.name)
         if found is None:
-            hint = self.did_you_mean(first.name, type.member_names())
-            self.error(f"no member named '{first.name}' in '{type}'", first, hint)
+            self.error(f"no member named '{first.name}' in '{type}'", first, self.did_you_mean(first.name, type.member_names()))
         if rest:
             yield from self.nested(found.type, offset + found.offset, rest, node)
         elif found.bit_size is None:
@@ -176,7 +176,7 @@ class InitChecker(ExprChecker):
     def designated_element(self, type: Array, offset: int, node: c_ast.NamedInitializer) -> Any:
         first, rest = node.name[0], node.name[1:]
         if isinstance(first, c_ast.ID) and self.lookup(first.name) is None:
-            self.error(f"'{type}' has no member '{first.name}'", first)
+            self.error(f"'{type}' has no member '{first.name}'", first, "write [INDEX] = ...")
         if isinstance(first, RangeExpression):
             low, high = self.constant(first.first, "an index"), self.constant(first.last, "an index")
         else:
@@ -195,7 +195,7 @@ class InitChecker(ExprChecker):
         elif isinstance(type, Array):
             yield from self.designated_element(type, offset, inner)
         else:
-            self.error(f"'{type}' has no parts to designate", node)
+            self.error(f"'{type}' has no parts to designate", rest[0])
 
     # -- locals
 
@@ -219,7 +219,7 @@ class InitChecker(ExprChecker):
         place: Expr = base if whole else MemberRef(leaf.type, span, base, leaf.offset, leaf.bit_offset, leaf.bit_size)
         if isinstance(leaf.type, Array):
             return self.store_string(place, leaf)
-        value = self.convert(self.value(leaf.node), leaf.type, "initialiser", span)
+        value = self.convert(self.constant_or_value(leaf.node), leaf.type, "initialiser" if whole else PART, span, leaf.bit_size)
         if isinstance(leaf.type, Record):
             return CopyRecord(leaf.type, span, place, value)
         return Assign(value_type(leaf.type), span, place, value)
@@ -229,13 +229,18 @@ class InitChecker(ExprChecker):
             self.error(f"'{leaf.type}' needs a brace-enclosed initialiser", leaf.node)
         assert isinstance(leaf.type, Array)
         content = self.string_bytes(leaf.node) + b"\0"
-        room = len(content) if leaf.type.count is None else leaf.type.count
-        if len(content) - 1 > room:
-            self.error(f"string of {len(content) - 1} bytes is too long for '{leaf.type}'", leaf.node)
-        content = content[:room]
+        self.check_string(leaf, content)
+        content = content if leaf.type.count is None else content[: leaf.type.count]
         span = self.span(leaf.node)
         type = Array(CHAR, len(content))
         return CopyRecord(type, span, place, Deref(type, span, StringAddress(Pointer(CHAR), span, content)))
+
+    def check_string(self, leaf: Leaf, content: bytes) -> None:
+        """Warns of a string that is cut; its terminator is dropped without a word, as C has it."""
+        assert isinstance(leaf.type, Array)
+        if leaf.type.count is not None and len(content) - 1 > leaf.type.count:
+            self.warn(f"string of {len(content) - 1} bytes is too long for '{leaf.type}', and is cut", self.span(leaf.node),
+                      "excess-initializers")
 
     # -- globals
 
@@ -260,14 +265,17 @@ class InitChecker(ExprChecker):
 
     def store_constant(self, var: GlobalVar, content: bytearray, leaf: Leaf) -> None:
         if isinstance(leaf.type, Array) and _is_string(leaf.node):
-            text = (self.string_bytes(leaf.node) + b"\0")[: leaf.type.size]
+            text = self.string_bytes(leaf.node) + b"\0"
+            self.check_string(leaf, text)
+            text = text[: leaf.type.size]
             content[leaf.offset : leaf.offset + len(text)] = text
             return
         if isinstance(leaf.node, c_ast.CompoundLiteral) and isinstance(leaf.type, Record):
             for one in self.leaves(leaf.type, leaf.node.init, leaf.offset):
                 self.store_constant(var, content, one)
             return
-        expr = self.convert(self.value(leaf.node), leaf.type, "initialiser")
+        what = "initialiser" if leaf.type == var.type else PART
+        expr = self.convert(self.constant_or_value(leaf.node), leaf.type, what, bit_size=leaf.bit_size)
         value = fold(expr)
         if value is None:
             if leaf.bit_size is None and self.store_address(var, expr, leaf.offset):
@@ -275,6 +283,7 @@ class InitChecker(ExprChecker):
             self.error("a global's initialiser must be a constant", leaf.node, "assign it in a function")
         if not isinstance(leaf.type, (Integer, Enum, Pointer)):
             self.error(f"cannot initialise '{leaf.type}' with this", leaf.node)
+        var.addresses.pop(leaf.offset, None)  # of an initialiser that this one overrides
         size = leaf.type.size
         if leaf.bit_size is not None:
             size = (leaf.bit_offset + leaf.bit_size + 7) // 8
@@ -296,7 +305,7 @@ class InitChecker(ExprChecker):
         if self.target == "bpf":
             self.error(f"'{var.name}' cannot hold an address: nothing has one before a BPF program is loaded", expr.span,
                        "take the address in a function, where it is used")
-        var.addresses.append((offset, target, addend))
+        var.addresses[offset] = (target, addend)
         return True
 
 

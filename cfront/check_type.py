@@ -47,7 +47,7 @@ from cfront.errors import MAX_DIAGNOSTICS, CompileError, Diagnostic
 from cfront.fold import fold
 from cfront.preprocess import Token
 from cfront.source import Span
-from cfront.tree import Expr, FunctionDef, GlobalVar, LocalVar, MapDef, Unit
+from cfront.tree import Expr, FloatConst, FunctionDef, GlobalVar, LocalVar, MapDef, Unit
 
 __all__ = [
     "BUILTIN_TYPEDEFS",
@@ -168,6 +168,11 @@ class Context:
         self.tags: list[dict[str, Record | Enum]] = [{}]
         self.unevaluated = 0
         self.unreached = 0  # open branches that a constant decides against
+        self.past_end = False  # the subscript being read may be that of the end
+        self.macros: Iterable[str] = ()  # that a misspelled name may have meant
+        self.unprototyped: set[str] = set()  # functions defined with () for their parameters
+        self.constants: set[LocalVar] = set()  # declared const
+        self.known_values: dict[LocalVar | GlobalVar, int] = {}  # of those that are declared const
         self.warnings: dict[tuple[str, Span], Diagnostic] = {}
         self.loose_enums: list[Enum] = []  # at the top level, without a tag
         self.defined_later: set[str] = set()  # functions of the text that were not reached yet
@@ -175,9 +180,20 @@ class Context:
         self.pack = 0  # the bound of #pragma pack, 0 for none
         self.packs: list[int] = []  # those that it pushed
 
+    @property
+    def in_bpf(self) -> str:
+        """Behind "is not supported": where it is not."""
+        return " in BPF" if self.target == "bpf" else ""
+
     # -- the parts above this one
 
     def expression(self, node: c_ast.Node) -> Expr:
+        raise AssertionError("implemented by ExprChecker")
+
+    def rvalue(self, expr: Expr) -> Expr:
+        raise AssertionError("implemented by ExprChecker")
+
+    def refuse_float(self, span: Span, value: float | None = None) -> NoReturn:
         raise AssertionError("implemented by ExprChecker")
 
     # -- places and errors
@@ -222,12 +238,43 @@ class Context:
         except Skip:
             pass
 
-    def did_you_mean(self, name: str, known: Iterable[str]) -> str:
+    def did_you_mean(self, name: str, known: Iterable[str], likeness: float = 0.6) -> str:
         # what many names begin with says nothing of their likeness
+        known = [one for one in known if one]
         prefix = next((one for one in _COMMON_PREFIXES if name.startswith(one)), "")
         rest = {one.removeprefix(prefix): one for one in known if one.startswith(prefix)}
-        close = difflib.get_close_matches(name.removeprefix(prefix), rest, 1, 0.6)
+        close = difflib.get_close_matches(name.removeprefix(prefix), rest, 1, likeness)
         return f"did you mean '{rest[close[0]]}'?" if close else ""
+
+    def similar_types(self, tag: str, name: str) -> list[str]:
+        """Tags or typedefs of the text and of the kernel's types that are spelled nearly so."""
+        own = [one for scope in self.tags for one in scope if one != name]
+        similar = getattr(self.types, "similar", None)  # not every source has a list of what it has
+        return [*difflib.get_close_matches(name, own, 1, 0.75), *(similar(tag, name) if similar is not None else ())]
+
+    def why_undefined(self, type: CType) -> str:
+        """The hint for a type that is named and nowhere defined."""
+        if not isinstance(type, (Record, Enum)) or not type.name:
+            return ""
+        tag = type.tag if isinstance(type, Record) else "enum"
+        event = re.fullmatch(r"tracepoint__([a-z0-9]+(?:_[a-z0-9]+)*)__(\w+)", type.name)
+        if event is not None and self.types is not None:
+            return self.why_no_tracepoint(event[1], event[2])
+        similar = self.similar_types(tag, type.name)
+        if similar:
+            return f"did you mean '{tag} {similar[0]}'?"
+        if self.types is not None and self.target == "bpf":
+            return f"the kernel's types have no {tag} of that name: write its definition"
+        return "write its definition" + (", or compile with a kernel's types" if self.target == "bpf" else "")
+
+    def why_no_tracepoint(self, category: str, event: str) -> str:
+        assert self.types is not None
+        near = [one.removeprefix("btf_trace_") for one in self.similar_types("typedef", f"btf_trace_{event}")]
+        for one in (*near, event):
+            for place in (category, one.split("_")[0]):
+                if self.types.find("struct", f"tracepoint__{place}__{one}") is not None:
+                    return f"did you mean 'struct tracepoint__{place}__{one}'?"
+        return f"the kernel's types have no tracepoint {category}:{event}"
 
     # -- scopes
 
@@ -314,7 +361,7 @@ class TypeChecker(Context):
 
     def constant(self, node: c_ast.Node, what: str) -> int:
         """The value of an integer constant expression."""
-        expr = self.expression(node)
+        expr = self.rvalue(self.expression(node))
         value = fold(expr) if isinstance(expr.type, (Integer, Enum)) else None
         if value is None:
             self.error(f"{what} must be an integer constant", node)
@@ -351,12 +398,19 @@ class TypeChecker(Context):
         if isinstance(node, TypeOfDeclaration):
             return self.type_of(node.declaration)
         if isinstance(node, TypeOfExpression):
-            self.unevaluated += 1
-            try:
-                return self.expression(node.expr).type
-            finally:
-                self.unevaluated -= 1
+            return self.type_of_expression(node.expr)
         self.error("this kind of type is not supported", node)
+
+    def type_of_expression(self, node: Any) -> CType:
+        """The type of what is not evaluated."""
+        self.unevaluated += 1
+        try:
+            expr = self.expression(node)
+        finally:
+            self.unevaluated -= 1
+        if isinstance(expr, FloatConst):
+            self.refuse_float(expr.span, expr.value)
+        return expr.type
 
     def named_type(self, node: c_ast.IdentifierType) -> CType:
         names = list(node.names)
@@ -377,8 +431,8 @@ class TypeChecker(Context):
         if hit is not None:
             return hit
         if "float" in names or "double" in names or "_Complex" in names:
-            self.error("floating point is not supported in BPF", node, "use integers, scaled (e.g. by 1000)")
-        self.error(f"unknown type '{' '.join(names)}'", node)
+            self.refuse_float(self.span(node))
+        self.error(f"unknown type '{' '.join(names)}'", node, "these words do not go together")
 
     def typedef(self, name: str) -> CType | None:
         for one in reversed(self.scopes):
@@ -511,7 +565,8 @@ class TypeChecker(Context):
                 self.error(f"flexible array {what} must be the last of {record}", decl)
             return
         if not type.is_complete:
-            self.error(f"{what} of {record} has incomplete type '{type}'", decl, "define the type before its use")
+            hint = "make it a pointer" if type is record else self.why_undefined(type) or "define the type before its use"
+            self.error(f"{what} of {record} has incomplete type '{type}'", decl, hint)
 
     def bit_width(self, name: str, type: CType, decl: Any) -> int:
         width = self.constant(decl.bitsize, "a bit-field's width")
@@ -560,13 +615,13 @@ class TypeChecker(Context):
     def array_type(self, node: c_ast.ArrayDecl, attributes: Attributes | None) -> Array:
         element = self.type_of(node.type, attributes)
         if isinstance(element, Function) or (not element.is_complete):
-            self.error(f"array of '{element}', which has no size", node)
+            self.error(f"array of '{element}', which has no size", node, self.why_undefined(element))
         if node.dim is None:
             return Array(element, None)
-        expr = self.expression(node.dim)
+        expr = self.rvalue(self.expression(node.dim))
         count = fold(expr)
         if count is None:
-            self.error("variable-length arrays are not supported in BPF", node.dim, "use a constant size")
+            self.error(f"variable-length arrays are not supported{self.in_bpf}", node.dim, "use a constant size")
         if not isinstance(expr.type, (Integer, Enum)) or count < 0:
             self.error(f"array size {count} is not a positive integer", node.dim)
         if count * element.size > _MAX_OBJECT_BYTES:

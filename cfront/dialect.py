@@ -635,7 +635,7 @@ class DialectChecker(BuiltinChecker):
         if sum(one == "s" for one in words) > 1:
             self.warn("bpf_trace_printk: more than one %s", span, "format")
         if len(words) != given:
-            self.warn(f"bpf_trace_printk: {counted(len(words), 'conversion specifier')}, {counted(given, 'value')}", span, "format")
+            self.warn(f"bpf_trace_printk: {len(words)} conversion specifiers, {given} values", span, "format")
 
     # -- programs
 

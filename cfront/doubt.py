@@ -46,16 +46,16 @@ __all__ = ["changed_value", "enum_of", "falls_through", "is_decided", "local_beh
 _NEVER_RETURN = frozenset({"abort", "exit", "_exit", "_Exit", "__assert_fail", "longjmp"})
 
 
-def changed_value(expr: Const, type: CType, bit_size: int | None = None) -> int | None:
+def changed_value(expr: Const, type: CType, bit_size: int | None = None, is_byte_of_list: bool = False) -> int | None:
     """What a constant becomes in an object of this type, if it has not the bits for it; None if it has. A negative
-    number in an unsigned object is its complement, and no surprise."""
+    number in an unsigned object is its complement, and no surprise; nor is a byte over 127 in a list of them."""
     target = value_type(type)
     if not isinstance(target, Integer) or target is BOOL or not isinstance(expr.type, Integer):
         return None
     value, bits = expr.value, target.bits if bit_size is None else bit_size
     needed = value.bit_length() if value >= 0 else (~value).bit_length() + 1
     is_made_negative = target.is_signed and value >= 0 and needed == bits and expr.type.is_signed
-    if needed <= bits and not is_made_negative:
+    if needed <= bits and (not is_made_negative or (is_byte_of_list and bit_size is None)):
         return None
     return wrap(value, target) if bit_size is None else _low_bits(value, bits, target.is_signed)
 

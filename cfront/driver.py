@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,16 @@ from cfront.errors import CompileError, Diagnostic
 from cfront.lower import lower
 from cfront.parse import parse
 from cfront.pause import collector_paused
-from cfront.preprocess import Flags, Preprocessed, Token, host_headers, parse_flags, preprocess, shipped_tokens
+from cfront.preprocess import (
+    Flags,
+    Preprocessed,
+    Token,
+    host_headers,
+    macro_names,
+    parse_flags,
+    preprocess,
+    shipped_tokens,
+)
 from cfront.provenance import called_functions, instantiate
 from cfront.source import Span
 from cfront.tree import FunctionDef, LocalVar, Unit
@@ -35,6 +45,8 @@ __all__ = ["CPUS", "Compiled", "checked", "compile", "compile_host", "compile_un
 CPUS = ("v1", "v2", "v3", "v4")
 _PRELUDE = "bcc/prelude.h"
 _INLINE = "bcc/inline.h"
+_PREDEFINED = "host/predefined.h"
+_ARCHES = {"amd64": "x86_64", "arm64": "aarch64", "riscv64": "riscv"}  # as C calls them
 _RECURSION = 20_000  # Python frames; the passes recurse on the depth of the text
 
 
@@ -105,16 +117,22 @@ def _parsed(
     headers: Mapping[str, str] | None,
 ) -> tuple[Any, list[Token], Preprocessed]:
     """(AST, the tokens that its places count, what the preprocessor gave)."""
-    prelude = _PRELUDE if target == "bpf" else ""
+    prelude = _PRELUDE if target == "bpf" else _PREDEFINED
     if target == "host":
         headers = {**host_headers(), **(headers or {})}
+        machine = platform.machine().lower()
+        defines = {f"__{_ARCHES.get(machine, machine)}__": "1", **(defines or {})}
     made = preprocess(text, filename=filename, flags=flags, defines=defines, prelude=prelude, headers=headers)
     tokens = _with_inline(made.tokens) if target == "bpf" else made.tokens
 
     def is_type(name: str) -> bool:
         return name in BUILTIN_TYPEDEFS or (types is not None and types.find("typedef", name) is not None)
 
-    return parse(tokens, filename=filename, is_type=is_type, sources=made.sources, types=BUILTIN_TYPEDEFS), tokens, made
+    def is_struct(name: str) -> bool:
+        return types is not None and types.find("struct", name) is not None
+
+    names = [*BUILTIN_TYPEDEFS, *(macro_names(_PRELUDE) if target == "bpf" else ())]
+    return parse(tokens, filename=filename, is_type=is_type, sources=made.sources, types=names, is_struct=is_struct), tokens, made
 
 
 def _front(
@@ -122,7 +140,8 @@ def _front(
     headers: Mapping[str, str] | None = None,
 ) -> tuple[Unit, Checker, Preprocessed]:
     ast, tokens, made = _parsed(text, filename, flags, defines, types, target, headers)
-    unit, checker = check(ast, tokens=tokens, sources=made.sources, filename=filename, types=types, target=target)
+    macros = macro_names(_PRELUDE) if target == "bpf" else ()
+    unit, checker = check(ast, tokens=tokens, sources=made.sources, filename=filename, types=types, target=target, macros=macros)
     return unit, checker, made
 
 

@@ -54,7 +54,7 @@ class Diagnostic:
                 text, col = text[start : start + _WINDOW], col - start
             rows += [f"    {text}", "    " + " " * min(col, len(text)) + "^"]
         if self.span and self.span.macro:
-            rows.append(f"    in expansion of macro {self.span.macro}")
+            rows.append("    in expansion of macro " + ", of ".join(reversed(self.span.macro.split(" "))))
         if self.hint:
             rows.append(f"    hint: {self.hint}")
         return "\n".join(rows)

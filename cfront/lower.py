@@ -185,7 +185,7 @@ class _Module:
         if not var.addresses:
             return f"[{len(content)} x i8] {_bytes_text(content) if any(content) else 'zeroinitializer'}"
         types, values, at = [], [], 0
-        for offset, target, addend in sorted(var.addresses, key=lambda one: one[0]):
+        for offset, (target, addend) in sorted(var.addresses.items()):
             if offset > at:
                 types.append(f"[{offset - at} x i8]")
                 values.append(f"[{offset - at} x i8] {_bytes_text(content[at:offset])}")
@@ -313,7 +313,7 @@ class _FunctionLowerer:
         return f"b{self.blocks}"
 
     def begin(self, label: str) -> None:
-        if not self.is_ended and self.lines:
+        if not self.is_ended:
             self.lines.append(f"  br label %{label}{self.note}")
         self.lines.append(f"{label}:")
         self.is_ended = False
@@ -1422,4 +1422,6 @@ def lower(unit: Unit, functions: Sequence[FunctionDef], *, target: str, cpu: str
         scope = debug.function(one, one.name, is_local) if debug else None
         lowerer = _FunctionLowerer(module, one, scope)
         module.functions.append(lowerer.run(one.name, linkage, one.section if target == "bpf" else "", attribute))
+    for one in functions:
+        module.declared.pop(one.name, None)  # called by a declaration that its definition is not joined to
     return module.text()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from pycparser import c_ast
@@ -86,7 +87,7 @@ class _Feed:
         if one.kind == "punct":
             kind = _PUNCTUATION.get(text)
             if kind is None:
-                raise _SyntaxError(index, f"stray {text!r} in program")
+                raise _SyntaxError(index, f"stray '{text}' in program")
             if kind == "LBRACE":
                 self.on_lbrace()
             elif kind == "RBRACE":
@@ -226,6 +227,22 @@ class _Parser(GnuCParser):  # type: ignore[misc]
             raise _SyntaxError(self.here(), "label addresses are not supported (use a switch)")
         return super()._parse_unary_expression()
 
+    def _parse_initializer_item(self) -> c_ast.Node:
+        """Also GNU's old designators: `name: value` and `[index] value`."""
+        name = self._peek()
+        if name is not None and name.type in ("ID", "TYPEID") and self._peek_type(2) == "COLON":
+            self._advance()
+            self._advance()
+            return c_ast.NamedInitializer([c_ast.ID(name.value, self._tok_coord(name))], self._parse_initializer())
+        made: c_ast.Node = super()._parse_initializer_item()
+        return made
+
+    def _parse_designation(self) -> list[c_ast.Node]:
+        designators: list[c_ast.Node] = self._parse_designator_list()
+        if not self._accept("EQUALS") and not (len(designators) == 1 and not isinstance(designators[0], c_ast.ID)):
+            self._expect("EQUALS")
+        return designators
+
     def _parse_attribute(self) -> c_ast.Node:
         """A macro such as noinline may put a whole attribute inside another's parentheses."""
         if self._peek_type() in ("__ATTRIBUTE__", "__ATTRIBUTE"):
@@ -299,6 +316,7 @@ class _Parser(GnuCParser):  # type: ignore[misc]
 
 
 _ATTRIBUTE_WORDS = ("__ATTRIBUTE__", "__ATTRIBUTE")
+_ASSEMBLY = ("asm", "__asm", "__asm__")
 _KNOWN = {
     "Invalid expression": "expected an expression", "At end of input": "unexpected end of the text",
     "Invalid declaration": "expected a declaration", "Missing type in declaration": "a type is missing here",
@@ -323,7 +341,33 @@ def _is_name(tokens: Sequence[Token], index: int) -> bool:
     return 0 <= index < len(tokens) and tokens[index].kind == "id" and tokens[index].text not in _KEYWORDS
 
 
-def _explain(tokens: Sequence[Token], error: _SyntaxError, types: Iterable[str]) -> tuple[int, str, str]:
+def _item_start(tokens: Sequence[Token], index: int) -> int:
+    """Where the declaration that tokens[index] is in begins."""
+    at = min(index, len(tokens)) - 1
+    while at >= 0 and tokens[at].text not in (";", "{", "}"):
+        at -= 1
+    return at + 1
+
+
+def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    alike = [one for one in known if one.isupper() == name.isupper()]
+    close = difflib.get_close_matches(name, alike, 1, 0.7)
+    return f"did you mean '{close[0]}'?" if close else otherwise
+
+
+def _type_hint(name: str, tokens: Sequence[Token], types: Iterable[str], is_struct: Callable[[str], bool]) -> str:
+    """What may be meant by a name where a type stands: a tag without its word, or a type that is spelled nearly so."""
+    for word, one in pairwise(tokens):
+        if one.text == name and word.text in ("struct", "union", "enum"):
+            return f"write {word.text} {name}"
+    if is_struct(name):
+        return f"write struct {name}"
+    return _nearest(name, types, "declare the type before its use, or write struct NAME")
+
+
+def _explain(
+    tokens: Sequence[Token], error: _SyntaxError, types: Iterable[str], is_struct: Callable[[str], bool]
+) -> tuple[int, str, str]:
     """(index of the token, sentence, hint) in the user's words for what the parser said."""
     index, message = error.index, error.message
     text = tokens[index].text if index < len(tokens) else ""
@@ -331,11 +375,15 @@ def _explain(tokens: Sequence[Token], error: _SyntaxError, types: Iterable[str])
     open_braces = _open_braces(tokens, index)
     unknown = index - 1 if _is_name(tokens, index) and _is_name(tokens, index - 1) else (
         index if _is_name(tokens, index) and (_is_name(tokens, index + 1) or message == "Invalid declaration") else -1)
+    start = _item_start(tokens, index)
+    is_macro = _is_name(tokens, start) and tokens[start].text.isupper() and start + 1 < len(tokens) and tokens[start + 1].text == "("
+    if is_macro and not open_braces:
+        return start, f"unknown macro '{tokens[start].text}'", _nearest(tokens[start].text, types, "define it, or include what does")
+    if text in _ASSEMBLY and not open_braces:
+        return index, "assembly code is not supported", ""
     if unknown >= 0:
         name = tokens[unknown].text
-        close = difflib.get_close_matches(name, types, 1)
-        hint = f"did you mean '{close[0]}'?" if close else "declare the type before its use, or write struct NAME"
-        return unknown, f"unknown type name '{name}'", hint
+        return unknown, f"unknown type name '{name}'", _type_hint(name, tokens, types, is_struct)
     if index >= len(tokens) or message == "At end of input":
         hint = f"the '{{' in line {open_braces[-1].line} is not closed" if open_braces else ""
         return index, _KNOWN.get(message, message[:1].lower() + message[1:]), hint
@@ -344,11 +392,13 @@ def _explain(tokens: Sequence[Token], error: _SyntaxError, types: Iterable[str])
     if text == "else" and before in (";", "}", "{"):
         return index, "'else' without 'if'", ""
     if text == "*" and before == "goto":
-        return index, "computed goto is not supported in BPF", "use a switch"
+        return index, "computed goto is not supported", "use a switch"
     if text == "{" and before == ")" and open_braces:
         return index, "a function inside a function is not supported", "move it out, or add the missing ';'"
     if message == "Invalid function definition":
-        return index, f"a type is missing before '{text}'", ""
+        return index, f"a type is missing before '{text}'", "write int in front of it"
+    if message == "Missing type in declaration":
+        return index, _KNOWN[message], "write e.g. int in front of the name"
     if message.startswith("expected ';' before") and index and tokens[index - 1].line < tokens[index].line:
         return index - 1, f"expected ';' after '{before}'", ""
     if message.startswith("before: "):
@@ -366,15 +416,19 @@ def _following_item(tokens: Sequence[Token], index: int) -> int:
     return len(tokens)
 
 
-def _attempt(parser: _Parser, filename: str, types: Iterable[str]) -> c_ast.FileAST | tuple[int, str, str]:
+def _attempt(
+    parser: _Parser, filename: str, types: Iterable[str], is_struct: Callable[[str], bool]
+) -> c_ast.FileAST | tuple[int, str, str]:
     """The AST of what is in front of the parser, or (index of a token, sentence, hint)."""
     tokens = parser.clex.tokens
     try:
         return parser.parse("", filename)
     except _SyntaxError as error:
-        return _explain(tokens, error, types)
+        if error.message == "Invalid expression" and parser._peek_type() == "TYPEID":
+            return error.index, f"'{tokens[error.index].text}' is a type, an expression is needed", ""
+        return _explain(tokens, error, [*types, *(one for scope in parser._scope_stack for one in scope if scope[one])], is_struct)
     except ParseError as error:
-        return _explain(tokens, _SyntaxError(len(tokens), str(error)), types)
+        return _explain(tokens, _SyntaxError(len(tokens), str(error)), types, is_struct)
     except RecursionError:
         return 0, "the text is nested too deeply", "split the expression or block"
     except (AttributeError, AssertionError, ValueError, TypeError, IndexError) as error:
@@ -383,10 +437,11 @@ def _attempt(parser: _Parser, filename: str, types: Iterable[str]) -> c_ast.File
 
 
 def parse(
-    tokens: Sequence[Token], *, filename: str, is_type: Callable[[str], bool], sources: dict[str, str], types: Iterable[str] = ()
+    tokens: Sequence[Token], *, filename: str, is_type: Callable[[str], bool], sources: dict[str, str], types: Iterable[str] = (),
+    is_struct: Callable[[str], bool] = lambda name: False,
 ) -> c_ast.FileAST:
-    """The AST of tokens; a node's coord.line is the index of its token. types: names to suggest for a type
-    that is unknown. Raises CompileError, with the first error in each function or declaration."""
+    """The AST of tokens; a node's coord.line is the index of its token. types: names of types and macros to suggest for
+    one that is unknown; is_struct: whether a name is the tag of a struct that the text need not define. Raises CompileError, with the first error in each function or declaration."""
     diagnostics: list[Diagnostic] = []
     known: dict[str, bool] = {}
 
@@ -397,7 +452,7 @@ def parse(
     while start < len(tokens) or not diagnostics:
         parser = _Parser(tokens, is_known)
         parser.clex.at = start
-        made = _attempt(parser, filename, types)
+        made = _attempt(parser, filename, types, is_struct)
         if isinstance(made, c_ast.FileAST):
             if not diagnostics:
                 return made

@@ -23,15 +23,26 @@ from pathlib import Path
 from cfront.errors import CompileError, Diagnostic, counted
 from cfront.source import Span
 
-__all__ = ["Flags", "Preprocessed", "Token", "parse_flags", "preprocess", "shipped_tokens", "text_from_tokens"]
+__all__ = [
+    "Flags",
+    "Preprocessed",
+    "Token",
+    "host_headers",
+    "macro_names",
+    "parse_flags",
+    "preprocess",
+    "shipped_tokens",
+    "text_from_tokens",
+]
 
 MAX_TOKENS = 2_000_000
 MAX_EXPANDED = 400_000  # of those, made by macros
 _MAX_INCLUDE_DEPTH = 64
+_MAX_ORIGIN = 3  # further macros that a token remembers it came through
 _INCLUDE_DIR = Path(__file__).parent / "include"
 
 _LEX = re.compile(
-    r"""(?P<ws>(?:[ \t\f\v\r]|\\\r?\n|//(?:\\\r?\n|[^\n])*|/\*(?s:.*?)\*/)+)
+    r"""(?P<ws>(?:[ \t\f\v\r]|\\[ \t]*\r?\n|//(?:\\[ \t]*\r?\n|[^\n])*|/\*(?s:.*?)\*/)+)
       |(?P<nl>\n)
       |(?P<open>/\*)
       |(?P<str>(?:u8|[LuU])?"(?:\\(?s:.)|[^"\\\n])*")
@@ -212,6 +223,7 @@ class _Preprocessor:
         self.sources: dict[str, str] = {}
         self.warnings: list[Diagnostic] = []
         self.once: set[str] = set()
+        self.pushed: dict[str, list[Macro | _Unread | None]] = {}
         self.out: list[Token] = []
         self.depth = 0
         self.counter = 0
@@ -250,7 +262,7 @@ class _Preprocessor:
 
     def emit(self, token: Token) -> None:
         if token.kind == "bad":
-            message = _UNTERMINATED.get(token.text, f"stray '{token.text}' in program")
+            message = _UNTERMINATED.get(token.text, f"stray {_shown(token.text)} in program")
             raise self.fail(message, token)
         if token.kind == "id" and token.text == "_Pragma":
             token = Token("id", token.text, token.file, token.line, token.col, token.space, token.macro)
@@ -308,8 +320,21 @@ class _Preprocessor:
     def pragma(self, token: Token, rest: list[Token]) -> None:
         if rest and rest[0].text == "once":
             self.once.add(token.file)
+        elif len(rest) >= 3 and rest[0].text in ("push_macro", "pop_macro") and rest[2].kind == "str":
+            self.push_or_pop(rest[0].text == "push_macro", rest[2].text[1:-1])
         elif rest and rest[0].text in ("unroll", "nounroll", "pack", "clang", "GCC"):
             self.out.append(Token("pragma", _spell(rest), token.file, token.line, token.col))
+
+    def push_or_pop(self, is_push: bool, name: str) -> None:
+        """#pragma push_macro("NAME") and pop_macro: the macro's meaning, or that it has none, set aside and back again."""
+        kept = self.pushed.setdefault(name, [])
+        if is_push:
+            kept.append(self.macros.get(name))
+        elif kept:
+            macro = kept.pop()
+            self.macros.pop(name, None)
+            if macro is not None:
+                self.macros[name] = macro
 
     def skip(self, tokens: list[Token], conditions: list[_Condition]) -> None:
         """Drops the groups of the innermost conditional that are not taken, up to the one that is or to
@@ -366,7 +391,9 @@ class _Preprocessor:
         given = self.headers.get(name)
         found = (name, given) if given is not None else _resolve(name, is_system, token.file, self.flags.include_dirs)
         if found is None:
-            raise self.fail(f"'{name}' file not found", rest[0], "give its directory with -I")
+            close = difflib.get_close_matches(name, self.headers, 1)
+            raise self.fail(f"'{name}' file not found", rest[0],
+                            f"did you mean '{close[0]}'?" if close else "give its directory with -I")
         file, text = found
         if file in self.once:
             return
@@ -545,7 +572,8 @@ class _Preprocessor:
         """The body with arguments put in, # and ## done, hide added."""
         body = macro.body
         result: list[Token] = []
-        origin = token.macro or token.text
+        origin = f"{token.macro} {token.text}" if token.macro.count(" ") < _MAX_ORIGIN else token.macro
+        origin = origin.lstrip()
         at = 0
         while at < len(body):
             one = body[at]
@@ -662,6 +690,13 @@ class _Condition:
         self.has_else = False
 
 
+def _shown(character: str) -> str:
+    """A character for a message; what is none, or cannot be seen, by its number."""
+    if 0xDC80 <= ord(character[0]) <= 0xDCFF:  # how a byte that is no UTF-8 comes here
+        return f"byte {ord(character[0]) - 0xDC00:#x}"
+    return f"'{character}'" if character.isprintable() else f"character {ord(character[0]):#x}"
+
+
 def _spell(row: Iterable[Token]) -> str:
     return "".join((" " if one.space else "") + one.text for one in row).strip()
 
@@ -696,6 +731,7 @@ class _Expression:
         self.token = token
         self.row = row
         self.at = 0
+        self.unneeded = 0  # operands around here whose value decides nothing
 
     def value(self) -> int:
         result, _ = self.ternary()
@@ -717,19 +753,29 @@ class _Expression:
         condition = self.binary(1)
         if not self.take("?"):
             return condition
-        yes = self.ternary()
+        yes = self.needed_if(bool(condition[0]), self.ternary)
         self.need(":")
-        no = self.ternary()
+        no = self.needed_if(not condition[0], self.ternary)
         return yes if condition[0] else no
+
+    def needed_if(self, is_needed: bool, parse: Callable[[], tuple[int, bool]]) -> tuple[int, bool]:
+        """What parse gives; where it is not needed a division by zero is none (C11 6.6p4)."""
+        self.unneeded += not is_needed
+        value = parse()
+        self.unneeded -= not is_needed
+        return value
 
     def binary(self, floor: int) -> tuple[int, bool]:
         left = self.unary()
         while self.at < len(self.row) and (row := _BINARY.get(self.row[self.at].text)) and row[0] >= floor:
             op = self.row[self.at]
             self.at += 1
-            right = self.binary(row[0] + 1)
+            decided = (op.text == "&&" and not left[0]) or (op.text == "||" and bool(left[0]))
+            right = self.needed_if(not decided, functools.partial(self.binary, row[0] + 1))
             if op.text in ("/", "%") and right[0] == 0:
-                raise self.owner.fail("division by zero in #if", op)
+                if not self.unneeded:
+                    raise self.owner.fail("division by zero in #if", op)
+                right = (1, right[1])
             is_unsigned = left[1] or (right[1] and op.text not in ("<<", ">>"))
             mask = (1 << 64) - 1
             if is_unsigned:
@@ -788,6 +834,11 @@ def _macros_of(header: str) -> dict[str, Macro | _Unread]:
     return found
 
 
+def macro_names(header: str) -> list[str]:
+    """The names of a shipped header's macros that a text may use."""
+    return [one for one in _macros_of(header) if not one.startswith("_")]
+
+
 def shipped_tokens(header: str) -> list[Token]:
     """The expanded tokens of a shipped header of functions."""
     worker = _Preprocessor(Flags(), {})
@@ -833,11 +884,12 @@ def preprocess(
     rows = ["#undef " + one[1:] if one[0] == "-" else "#define " + " ".join(one.split("=", 1)) for one in given]
     if rows:
         worker.run_file("<command line>", "\n".join(rows))
-    if prelude and worker.is_defined(_LICENSE):
+    is_bpf = prelude.startswith("bcc/")
+    if is_bpf and worker.is_defined(_LICENSE):
         raise CompileError([Diagnostic(f"{_LICENSE} cannot be specified through cflags", None, hint=f"#define {_LICENSE} in the text")])
     try:
         worker.run_file(filename, text)
-        if prelude and worker.is_defined(_LICENSE):
+        if is_bpf and worker.is_defined(_LICENSE):
             worker.run_file("<license>", _LICENSE_TEXT)
     except RecursionError:
         raise CompileError([Diagnostic("macros or includes are nested too deeply", Span(filename, 1, 1))]) from None

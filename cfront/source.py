@@ -8,8 +8,8 @@ __all__ = ["Span"]
 
 
 class Span(NamedTuple):
-    """A place in C text. line and col count from 1; macro: the macro whose expansion put the token
-    there, "" if none (the place is then that of the macro's use)."""
+    """A place in C text. line and col count from 1; macro: the macros whose expansion put the token there, the outermost
+    first and blanks between, "" if there is none (the place is then that of the outermost one's use)."""
 
     file: str
     line: int

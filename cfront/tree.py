@@ -41,6 +41,7 @@ __all__ = [
     "Deref",
     "Expr",
     "ExprStmt",
+    "FloatConst",
     "FunctionAddress",
     "FunctionDef",
     "GlobalVar",
@@ -108,7 +109,7 @@ class LocalVar:
 
 
 class GlobalVar:
-    """A global. init: its bytes, None for zeros; relocations inside are (offset, GlobalVar | bytes literal)."""
+    """A global. init: its bytes, None for zeros; addresses: by offset, what is pointed into and how far."""
 
     __slots__ = ("addresses", "align", "init", "is_const", "is_extern", "is_volatile", "name", "section", "span", "type")
 
@@ -122,7 +123,7 @@ class GlobalVar:
         self.is_volatile = False
         self.align = 0  # what an attribute asks for
         self.init: bytes | None = None
-        self.addresses: list[tuple[int, GlobalVar | FunctionDef, int]] = []
+        self.addresses: dict[int, tuple[GlobalVar | FunctionDef, int]] = {}
 
 
 class MapDef:
@@ -181,6 +182,15 @@ class Const:
     type: CType
     span: Span
     value: int
+
+
+@node
+class FloatConst:
+    """A floating constant, which only the checker knows: a Const or a comparison of integers is made of it."""
+
+    type: CType
+    span: Span
+    value: float
 
 
 @node
@@ -461,7 +471,7 @@ class Zero:
 
 
 Expr = (
-    Const | StringAddress | VarRef | Deref | MemberRef | Load | KernelRead | AddressOf | MapAddress |
+    Const | FloatConst | StringAddress | VarRef | Deref | MemberRef | Load | KernelRead | AddressOf | MapAddress |
     FunctionAddress | Cast | Unary | Binary | PointerAdd | PointerDiff | Logical | Conditional | Assign |
     CopyRecord | Update | Comma | CallFunction | CallHelper | CallExtern | CallPointer | Intrinsic | Atomic | StmtExpr | Zero
 )

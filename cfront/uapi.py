@@ -7,6 +7,7 @@ write them. Since-versions are those of each helper's first release."""
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ProgType",
     "Ret",
     "SectionRule",
+    "version_code",
 ]
 
 
@@ -508,3 +510,10 @@ SECTIONS: tuple[SectionRule, ...] = (
     # a plain function of a BCC text: its type is what load_func or attach_* says, KPROBE until then
     SectionRule("bpf/", ProgType.UNSPEC),
 )
+
+
+def version_code(release: str) -> int:
+    """LINUX_VERSION_CODE of a release such as "6.18.44-generic"."""
+    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
+    major, minor, patch = (int(one or 0) for one in match.groups()) if match else (0, 0, 0)
+    return (major << 16) + (minor << 8) + min(patch, 255)

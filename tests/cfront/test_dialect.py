@@ -371,7 +371,7 @@ def test_warnings_are_logged_and_kept(kernel: Kernel, caplog: pytest.LogCaptureF
         caplog.clear()
         with BPF(text=DOUBTFUL, kernel=kernel) as bpf:
             (warning,) = bpf.warnings
-        assert warning.startswith("<text>:1:47: warning: bpf_trace_printk: 1 conversion specifiers, 0 values\n")
+        assert warning.startswith("<text>:1:47: warning: bpf_trace_printk: 1 conversion specifiers, 0 values [-Wformat]\n")
         assert [(one.name, one.levelno, one.getMessage()) for one in caplog.records] == [("bcc_py", logging.WARNING, warning)]
     caplog.clear()
     with BPF(text=DOUBTFUL, kernel=kernel, cflags=["-w"]) as bpf:

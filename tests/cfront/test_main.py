@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,60 @@ def test_warnings_are_printed_unless_silenced(source: Path, capfd: pytest.Captur
     assert capfd.readouterr().err == ""
 
 
+DOUBTFUL = "int p(void *ctx) { u8 x = 300; }\n"
+
+
+@pytest.mark.parametrize("flags, status, words", [
+    ([], 0, ["warning: 300 does not fit 'unsigned char': it becomes 44 [-Wconstant-conversion]", "warning: 'p' may end"]),
+    (["-w"], 0, []), (["-w", "-Werror"], 0, []), (["-Wno-return-type"], 0, ["warning: 300"]),
+    (["-Werror"], 1, ["error: 300 does not fit 'unsigned char': it becomes 44 [-Werror,-Wconstant-conversion]", "error: 'p' may end"]),
+    (["-Werror=return-type"], 1, ["error: 'p' may end without returning a value [-Werror,-Wreturn-type]"]),
+    (["-Werror", "-Wno-error"], 0, ["warning: 300", "warning: 'p'"]), (["-Wno-return-type", "-Wreturn-type"], 0, ["warning: 300", "warning: 'p'"]),
+    (["-Wno-such-thing", "-Wall", "-Wextra", "-Werror=such-thing"], 0, ["warning: 300", "warning: 'p'"]),
+])
+def test_warnings_go_by_their_flags(source: Path, capfd: pytest.CaptureFixture[str], flags: list[str], status: int, words: list[str]) -> None:
+    source.write_text(DOUBTFUL)
+    assert main(["x.c", "--types", "none", *flags]) == status
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("x.c:")]
+    assert len(said) == len(words)
+    for line, piece in zip(said, words, strict=True):
+        assert piece in line
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/btf/vmlinux").exists(), reason="the running kernel has no BTF")
+def test_the_version_is_the_running_kernels(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source.write_text("int p(void *ctx) { return LINUX_VERSION_CODE; }\n")
+    assert main(["x.c", "--stop-after", "preprocess"]) == 0
+    major, minor = os.uname().release.split(".")[:2]
+    assert int(capfd.readouterr().out.split("return ")[1].split(" ")[0].rstrip(";")) >> 8 == int(major) << 8 | int(minor)
+    assert main(["x.c", "--stop-after", "preprocess", "-DLINUX_VERSION_CODE=7"]) == 0
+    assert "return 7" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("content, piece", [
+    (b"int p(\xe5", "stray byte 0xe5 in program"), (b"int p(\x01", "stray character 0x1 in program"),
+    (b"\x7fELF\0\0", "x.c: this is no text"), (b"", ""), (b" " * ((1 << 25) + 1), "more than 32 MiB"),
+])
+def test_what_is_no_text(source: Path, capfd: pytest.CaptureFixture[str], content: bytes, piece: str) -> None:
+    source.write_bytes(content)
+    assert main(["x.c", "--types", "none"]) == (1 if piece else 0)
+    assert piece in capfd.readouterr().err
+
+
+def test_a_folder_is_no_text(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([str(source.parent)]) == 1
+    assert "Is a directory" in capfd.readouterr().err
+
+
+def test_an_interrupt_ends_it_without_a_traceback(source: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cfront.__main__.compile_unit", interrupted)
+    assert main(["x.c", "--types", "none"]) == 130
+    assert capfd.readouterr() == ("", "")
+
+
 def test_flags_reach_the_preprocessor(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Path("inc").mkdir()
     Path("inc/mine.h").write_text("#define MINE 77\n")
@@ -94,7 +149,7 @@ def test_standard_input_and_the_host(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, b"")
     assert (tmp_path / "h.o").read_bytes()[:4] == b"\x7fELF"
     bad = subprocess.run([sys.executable, "-m", "cfront", "-", "--types", "none"], input=b"int p(\xff\n", capture_output=True, check=False, timeout=60)
-    assert bad.returncode == 1 and b"<stdin>:1:7: error: stray" in bad.stderr
+    assert bad.returncode == 1 and b"<stdin>:1:7: error: stray byte 0xff in program" in bad.stderr
 
 
 def test_a_wrong_command_line_is_status_2(capfd: pytest.CaptureFixture[str]) -> None:

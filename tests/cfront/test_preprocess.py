@@ -170,7 +170,7 @@ def _check_places(text: str) -> list[Token]:
     tokens = preprocess(text, filename="t.c").tokens
     lines = text.split("\n")
     for one in tokens:
-        word = one.macro or one.text
+        word = one.macro.split(" ")[0] or one.text
         assert lines[one.line - 1][one.col - 1 :].startswith(word), (one, word)
     return tokens
 
@@ -184,7 +184,7 @@ def test_every_token_has_its_place() -> None:
 def test_a_token_of_a_macro_has_the_place_of_its_use_and_an_argument_its_own() -> None:
     text = "#define USE(x) ((x) + one)\n#define TWICE(x) USE(x) USE(x)\nint y = TWICE(  arg);\n"
     tokens = preprocess(text, filename="t.c").tokens
-    assert {(one.line, one.col, one.macro) for one in tokens if one.text == "one"} == {(3, 9, "TWICE")}
+    assert {(one.line, one.col, one.macro) for one in tokens if one.text == "one"} == {(3, 9, "TWICE USE")}
     assert {(one.line, one.col) for one in tokens if one.text == "arg"} == {(3, 17)}
     assert [(one.line, one.col) for one in tokens if one.text == ";"] == [(3, 21)]
 

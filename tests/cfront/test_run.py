@@ -110,3 +110,16 @@ def test_calls_through_pointers_on_the_host() -> None:
     run = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, ctypes.c_long)(library.address("run"))
     assert run(7, 5) == 12 * 1000 + 35 * 100 + 8 * 10 + 9
     assert run(4, 6) == 24 * 1000 + 10 * 100 + 4 * 10 + 8
+
+
+@pytest.mark.parametrize("kernel", ["sim", pytest.param("linux", marks=pytest.mark.linux)], indirect=True)
+def test_division_by_a_constant_zero_is_what_bpf_makes_of_it(kernel: Kernel) -> None:
+    text = """int f(struct bpf_raw_tracepoint_args *ctx) {
+        u64 x = ctx->args[0], y = x, z = x;
+        y /= 0;
+        z %= 0;
+        return x / 0 * 1000 + x % 0 * 100 + y * 10 + z;
+    }"""
+    with BPF(text=text, kernel=kernel, cflags=["-w"]) as bpf:
+        context = struct.pack("<12Q", 7, *[0] * 11)
+        assert bpf.load_func("f", BPF.RAW_TRACEPOINT).program.test_run(ctx=context).retval == 707

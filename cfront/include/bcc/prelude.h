@@ -40,6 +40,7 @@
 #define __maybe_unused __attribute__((unused))
 #define __always_unused __attribute__((unused))
 #define __packed __attribute__((packed))
+#define fallthrough __attribute__((__fallthrough__))
 #define __aligned(n) __attribute__((aligned(n)))
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))
