@@ -6,6 +6,7 @@ what to write instead: a memset of unknown length, an atomic on a byte."""
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from pycparser import c_ast
 from cfront.check_init import InitChecker
 from cfront.ctype import (
     BOOL,
+    CHAR,
     INT,
     INT128,
     LLONG,
@@ -29,7 +31,9 @@ from cfront.ctype import (
     Array,
     CType,
     Enum,
+    Function,
     Integer,
+    Param,
     Pointer,
     Record,
     compatible,
@@ -45,6 +49,7 @@ from cfront.tree import (
     Block,
     CallHelper,
     Cast,
+    Comma,
     Const,
     Declare,
     Deref,
@@ -116,6 +121,9 @@ class BuiltinChecker(InitChecker):
         return [*own, *_BUILTINS, *_BITS]
 
     def builtin_call(self, name: str, node: c_ast.FuncCall) -> Expr | None:
+        library = name.removeprefix("__builtin_")
+        if self.target == "host" and library != name and library in _LIBRARY:
+            return self.library_call(library, node)
         method = _BUILTINS.get(name)
         if method is not None:
             return method(self, node)
@@ -137,6 +145,23 @@ class BuiltinChecker(InitChecker):
         if name.startswith("bpf_") and name[4:] in HELPER_IDS and self.target == "bpf":
             return self.helper_call(name, node)
         return None
+
+    def library_call(self, name: str, node: c_ast.FuncCall) -> Expr:
+        """A function of C's library by the compiler's name for it, whatever the text calls by its own."""
+        nodes = self.args_of(node)
+        if name == "strlen" and len(nodes) == 1 and isinstance(nodes[0], c_ast.Constant) and nodes[0].type == "string":
+            return self.string_length(node)
+        known = self.scopes[0].get(name, self.library.get(name))
+        if not isinstance(known, FunctionDef):
+            types = [_LETTERS[one] for one in _LIBRARY[name].removesuffix(".")]
+            type = Function(types[0], tuple(Param("", one) for one in types[1:]), _LIBRARY[name].endswith("."))
+            known = self.library[name] = FunctionDef(name, type, self.span(node), False)
+        return self.call_function(node, known)
+
+    def classify_type(self, node: c_ast.FuncCall) -> Expr:
+        type = self.type_of_expression(self.exactly(node, 1)[0])
+        names = {Integer: 4 if type is BOOL else 1, Enum: 1, Record: 13 if isinstance(type, Record) and type.tag == "union" else 12}
+        return Const(INT, self.span(node), 0 if type is VOID else names.get(builtins.type(type), 5))
 
     def exactly(self, node: c_ast.FuncCall, count: int) -> list[c_ast.Node]:
         nodes = self.args_of(node)
@@ -251,7 +276,9 @@ class BuiltinChecker(InitChecker):
                 return values[0]  # a pointer, as in likely(p): worth what it is
             values[at] = self.cast(self.integer(one, node.name.name), LONG, one.span)
         value, likely = values
-        if fold(value) is not None or fold(likely) is None:
+        if fold(likely) is None:
+            return Comma(LONG, likely.span, likely, value)
+        if fold(value) is not None:
             return value
         return Intrinsic(LONG, self.span(node), "expect", (value, likely))
 
@@ -277,11 +304,24 @@ class BuiltinChecker(InitChecker):
         integers = [one for one in types if isinstance(one, Integer) and one != BOOL]
         if len(integers) < 3:
             self.error(f"'{name}' takes two integers and a pointer to an integer", node)
-        wide = _holder(integers)
-        if op == "mul" and wide.size == 8 and self.target == "bpf":  # which has no flag, nor half of a product
-            wide = INT128 if wide.is_signed else UINT128
+        wide = self.overflow_type(op, integers, node)
         args = tuple(self.cast(value, wide, value.span) for value in values)
         return Intrinsic(BOOL, self.span(node), f"{op}_overflow", (*args, pointer))
+
+    def overflow_type(self, op: str, types: list[Integer], node: c_ast.FuncCall) -> Integer:
+        """What the two operands are worked on in, for a result of the third type."""
+        operands, result = types[:2], types[2]
+        if any(one.size == 16 for one in operands):
+            if self.target == "bpf" or any(one.is_signed != types[0].is_signed for one in types):
+                self.error(f"'{node.name.name}' of 128-bit integers is not supported{'' if self.target == 'host' else ' in BPF'}"
+                           f"{' if their signs differ' if self.target == 'host' else ''}", node, "use 64-bit operands")
+            return INT128 if types[0].is_signed else UINT128
+        if result.size == 16:
+            return UINT128 if op == "mul" and not any(one.is_signed for one in operands) else INT128
+        wide = _holder(types)
+        if op == "mul" and wide.size == 8 and self.target == "bpf":  # which has no flag, nor half of a product
+            return INT128 if wide.is_signed else UINT128
+        return wide
 
     def parity(self, node: c_ast.FuncCall, type: Integer) -> Expr:
         span = self.span(node)
@@ -546,6 +586,17 @@ def _room(pointer: Expr) -> int | None:
     return place.type.size - offset if isinstance(place, VarRef) else None
 
 
+# result, parameters, and a dot for more: v void, i int, l long, z size_t, p void *, s char *
+_LETTERS: dict[str, CType] = {"v": VOID, "i": INT, "l": LONG, "z": ULONG, "p": Pointer(VOID), "s": Pointer(CHAR)}
+_LIBRARY = {
+    "abort": "v", "exit": "vi", "printf": "is.", "sprintf": "iss.", "snprintf": "iszs.", "puts": "is", "putchar": "ii",
+    "malloc": "pz", "calloc": "pzz", "realloc": "ppz", "free": "vp", "strlen": "zs", "strnlen": "zsz", "strcpy": "sss",
+    "strncpy": "sssz", "stpcpy": "sss", "strcat": "sss", "strncat": "sssz", "strcmp": "iss", "strncmp": "issz", "strchr": "ssi",
+    "strrchr": "ssi", "strstr": "sss", "strspn": "zss", "strcspn": "zss", "strpbrk": "sss", "strdup": "ss", "strndup": "ssz",
+    "memchr": "ppiz", "mempcpy": "pppz", "index": "ssi", "rindex": "ssi", "bcmp": "ippz", "bcopy": "vppz", "isdigit": "ii",
+    "isprint": "ii", "isspace": "ii", "isalpha": "ii", "isalnum": "ii", "isupper": "ii", "islower": "ii", "toupper": "ii",
+    "tolower": "ii",
+}
 _BYTE = Integer("unsigned char", 1, False, 1)
 _OWN_NAMES = ("bpf_trace_printk", "bpf_log2", "bpf_log2l", "bpf_num_cpus")
 _BUILTINS: dict[str, Callable[[BuiltinChecker, c_ast.FuncCall], Expr]] = {
@@ -560,7 +611,7 @@ _BUILTINS: dict[str, Callable[[BuiltinChecker, c_ast.FuncCall], Expr]] = {
     "lock_xadd": BuiltinChecker.locked_add, "__builtin_expect_with_probability": BuiltinChecker.expect,
     "__builtin_strlen": BuiltinChecker.string_length, "__builtin_object_size": BuiltinChecker.object_size,
     "__builtin_dynamic_object_size": BuiltinChecker.object_size, "__builtin_assume_aligned": BuiltinChecker.assume_aligned,
-    "__builtin_assume": BuiltinChecker.assume, "__builtin_prefetch": BuiltinChecker.prefetch,
+    "__builtin_classify_type": BuiltinChecker.classify_type, "__builtin_assume": BuiltinChecker.assume, "__builtin_prefetch": BuiltinChecker.prefetch,
     "__builtin_preserve_field_info": BuiltinChecker.field_info, "__builtin_memcpy_inline": BuiltinChecker.copy_memory,
     "__builtin_memset_inline": BuiltinChecker.fill_memory, "__builtin_bzero": BuiltinChecker.zero_memory,
 }

@@ -17,7 +17,7 @@ from pycparserext.ext_c_parser import Asm as AsmNode
 from pycparserext.ext_c_parser import FuncDeclExt, PreprocessorLine, RangeExpression
 
 from cfront.btf import TypeSource
-from cfront.check_type import Attributes, ExternFunction, Typedef, _declarator_attributes
+from cfront.check_type import Attributes, Typedef, _declarator_attributes
 from cfront.ctype import (
     VOID,
     Array,
@@ -109,6 +109,7 @@ class Checker(PacketChecker):
                 self.defined_later.discard(node.decl.name)
             with self.recovering():
                 self.external(node)
+        self.check_lengths()
         self.finish_tables()
         self.check_bodies()
         self.check_externs()
@@ -182,9 +183,13 @@ class Checker(PacketChecker):
     def declare_global(self, node: c_ast.Decl, type: CType, attributes: Attributes, span: Span) -> None:
         is_extern = "extern" in node.storage
         known = self.scopes[0].get(node.name)
-        if isinstance(known, GlobalVar) and (known.is_extern or is_extern or node.init is None):
+        if known is None and node.name in self.block_externs:
+            known = self.scopes[0][node.name] = self.block_externs.pop(node.name)
+        if isinstance(known, GlobalVar) and (known.init is None or node.init is None):
             var = known
+            self.check_same_variable(var, type, span)
             var.is_extern = var.is_extern and is_extern
+            var.section, var.align = attributes.section or var.section, max(var.align, attributes.align)
         else:
             var = GlobalVar(node.name, type, span, _is_const(node.type), is_extern)
             var.section = attributes.section
@@ -195,9 +200,29 @@ class Checker(PacketChecker):
         if node.init is not None:
             self.initialise_global(var, node.init)
             self.note_global_value(var)
-        if not var.type.is_complete and not is_extern:
+        if not var.type.is_complete and not is_extern and not isinstance(type, Array):
             self.error(f"'{node.name}' has incomplete type '{var.type}'", node, self.why_undefined(var.type))
         self.check_global_size(var)
+
+    def check_same_variable(self, var: GlobalVar, type: CType, span: Span) -> None:
+        """Refuses another type than a variable was declared with; takes over the length of an array that had none."""
+        if not compatible(var.type, type):
+            self.report(f"'{var.name}' was declared as '{var.type}' before, this is '{type}'", span)
+        elif isinstance(var.type, Array) and var.type.count is None:
+            var.type = type
+
+    def extern_local(self, node: c_ast.Decl, type: CType) -> None:
+        """A block's declaration of a variable of the file, or of another text."""
+        if node.init is not None:
+            self.error("an extern variable in a block has no initialiser", node)
+        span, known = self.span(node), self.scopes[0].get(node.name)
+        var = known if isinstance(known, GlobalVar) else self.block_externs.get(node.name)
+        if var is None:
+            var = self.block_externs[node.name] = GlobalVar(node.name, type, span, _is_const(node.type), True)
+            var.is_volatile = self.is_volatile(node.type)
+            self.unit.globals.append(var)
+        self.check_same_variable(var, type, span)
+        self.declare(node.name, var, node)
 
     def note_global_value(self, var: GlobalVar) -> None:
         if var.is_const and var.init is not None and not var.addresses and not var.section:
@@ -211,25 +236,30 @@ class Checker(PacketChecker):
 
     # -- functions
 
-    def declare_function(self, node: c_ast.Decl, type: Function, attributes: Attributes) -> FunctionDef | ExternFunction:
-        known = self.scopes[0].get(node.name)
-        if isinstance(known, (FunctionDef, ExternFunction)):
+    def declare_function(self, node: c_ast.Decl, type: Function, attributes: Attributes) -> FunctionDef:
+        known = self.scopes[0].get(node.name, self.library.get(node.name))
+        if isinstance(known, FunctionDef):
+            self.scopes[0][node.name] = known
             self.check_redeclared(node, known.type, type)
-            return known
-        if self.target == "host" and "static" not in node.storage:
-            extern = ExternFunction(node.name, type)
-            self.scopes[0][node.name] = extern
-            return extern
-        function = self.new_function(node, type, attributes)
-        self.declare(node.name, function, node)
+            if known.type.is_open and known.body is None:
+                known.type = type
+            function = known
+        elif self.target == "host":
+            function = self.new_function(node, type, attributes)
+            if known is not None:
+                self.error(f"redefinition of '{node.name}'", node)
+            self.scopes[0][node.name] = function
+        else:
+            function = self.new_function(node, type, attributes)
+            self.declare(node.name, function, node)
+        if self.scopes[-1].get(node.name) is not function and self.target == "host":
+            self.declare(node.name, function, node)  # in a block, where it may hide another of its name
         return function
 
     def check_redeclared(self, node: c_ast.Decl, before: Function, now: Function) -> None:
-        """Refuses a function of another type than it was declared with; () says nothing of parameters."""
-        if node.type.args is None:
-            self.unprototyped.add(node.name)
-        same = Function(before.result, now.params if node.name in self.unprototyped else before.params, before.is_variadic)
-        if not compatible(same, now):
+        """Refuses a function of another type than it was declared with; on the host, () says nothing of parameters."""
+        is_late = self.target == "bpf" and before.is_open and bool(now.params)  # calls may have been without
+        if is_late or not compatible(before, now):
             self.report(f"'{node.name}' was declared as '{before}' before, this is '{now}'", self.span(node))
 
     def new_function(self, node: c_ast.Decl, type: Function, attributes: Attributes) -> FunctionDef:
@@ -252,8 +282,9 @@ class Checker(PacketChecker):
             self.error(f"'{decl.name}' is not declared as a function", decl, f"write {decl.name}(...) with its parameters")
         if type.is_variadic:
             self.error(f"'{decl.name}' takes variable arguments, which is not supported{self.in_bpf}", decl, "pass an array or a struct")
-        known = self.scopes[0].get(decl.name)
+        known = self.scopes[0].get(decl.name, self.library.get(decl.name))
         if isinstance(known, FunctionDef):
+            self.scopes[0][decl.name] = known
             if known.body is not None:
                 self.error(f"redefinition of '{decl.name}'", decl)
             self.check_redeclared(decl, known.type, type)
@@ -262,10 +293,8 @@ class Checker(PacketChecker):
             function.is_noinline |= attributes.is_noinline
         else:
             function = self.new_function(decl, type, attributes)
-            if known is not None and not isinstance(known, ExternFunction):
+            if known is not None:
                 self.error(f"redefinition of '{decl.name}'", decl)
-            if decl.type.args is None:
-                self.unprototyped.add(decl.name)
             self.scopes[0][decl.name] = function
         self.unit.functions.append(function)
         function.body = Block(function.span, ())
@@ -380,9 +409,9 @@ class Checker(PacketChecker):
         if self.function is not None and not self.unevaluated:
             self.calls.setdefault(self.function, {}).setdefault(function, span)
 
-    def declared_functions(self) -> list[ExternFunction]:
+    def declared_functions(self) -> list[FunctionDef]:
         """The functions that the text declares without a body."""
-        return [one for one in self.scopes[0].values() if isinstance(one, ExternFunction)]
+        return [one for one in self.scopes[0].values() if isinstance(one, FunctionDef) and one.body is None and not one.is_static]
 
     def check_externs(self) -> None:
         """Refuses variables of other texts that are used; a mere declaration is forgotten."""
@@ -393,12 +422,23 @@ class Checker(PacketChecker):
             if one.is_extern:
                 self.report(f"extern variable '{one.name}' has no definition here", one.span, "define it in this text")
 
+    def check_lengths(self) -> None:
+        """Refuses arrays that no declaration gave a length."""
+        for one in self.unit.globals:
+            if not one.type.is_complete and not one.is_extern and isinstance(one.type, Array):
+                self.report(f"'{one.name}' has incomplete type '{one.type}'", one.span, "write its length")
+
     def check_bodies(self) -> None:
         for called in self.calls.values():
             for function, span in called.items():
-                if function.body is None:
+                if function.body is not None:
+                    continue
+                if self.target == "bpf" or function.is_static:
                     self.report(f"function '{function.name}' is declared but has no body", span, "define it in this text")
                     function.body = Block(span, ())
+                elif any(isinstance(one, Record) for one in (function.type.result, *(param.type for param in function.type.params))):
+                    self.report(f"function '{function.name}' takes or returns a struct by value, and is not defined here", span,
+                                "pass its address")
 
     def check_recursion(self) -> None:
         """BPF has no recursion: a cycle of calls is reported where it closes."""
@@ -499,7 +539,8 @@ class Checker(PacketChecker):
         if "static" in node.storage:
             return self.static_local(node, type, attributes)
         if "extern" in node.storage:
-            self.error("extern is not supported here", node, "move it in front of the function")
+            self.extern_local(node, type)
+            return []
         span = self.span(node)
         var = self.new_local(node.name, type, span)
         var.align, var.is_volatile = attributes.align, self.is_volatile(node.type)
@@ -686,8 +727,12 @@ class Checker(PacketChecker):
         tied = {constraint: operand for constraint, operand in inputs if constraint.isdigit()}
         kept = [self.asm_input(constraint, operand) for constraint, operand in inputs if not constraint.isdigit()]
         statements: list[Stmt] = []
+        if any(constraint.startswith("[") for constraint, _ in inputs):
+            self.error("an operand of asm that is tied to another by its name is not supported", node, "tie it by its number")
         for at, (constraint, operand) in enumerate(outputs):
             place = self.modifiable(operand)
+            if constraint.startswith("+") and _has_effect(operand):
+                self.error("an operand of asm that is read and written has side effects", operand, "store its address in a variable first")
             if "m" in constraint:
                 kept.append(self.asm_input(constraint, operand))
                 continue
@@ -715,6 +760,13 @@ def _is_const(node: Any) -> bool:
     while isinstance(node, c_ast.ArrayDecl):
         node = node.type
     return "const" in (getattr(node, "quals", None) or ())
+
+
+def _has_effect(node: Any) -> bool:
+    """Whether an expression calls or assigns something."""
+    if isinstance(node, (c_ast.FuncCall, c_ast.Assignment)) or getattr(node, "op", "") in ("++", "--", "p++", "p--"):
+        return True
+    return any(_has_effect(one) for _, one in node.children())
 
 
 def _asm_pairs(operands: Any) -> list[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from pycparser import c_ast
 from pycparserext.ext_c_parser import TypeList
 
-from cfront.check_type import EnumConst, ExternFunction, Symbol, Table, TypeChecker
+from cfront.check_type import EnumConst, Symbol, Table, TypeChecker
 from cfront.ctype import (
     BOOL,
     CHAR,
@@ -49,7 +49,6 @@ from cfront.tree import (
     AddressOf,
     Assign,
     Binary,
-    CallExtern,
     CallFunction,
     CallPointer,
     Cast,
@@ -221,6 +220,7 @@ class ExprChecker(TypeChecker):
         if isinstance(expr.type, Function):
             assert isinstance(expr, FunctionAddress)
             self.check_function_address(expr)
+            self.note_call(expr.function, expr.span)
             return FunctionAddress(Pointer(expr.type), expr.span, expr.function)
         if not is_place(expr) or isinstance(expr.type, Record):
             return expr
@@ -404,7 +404,7 @@ class ExprChecker(TypeChecker):
             if not self.unevaluated:
                 self.error(f"table '{node.name}' used as a value", node, f"call a method, e.g. {node.name}.lookup(&key)")
             return VarRef(symbol.record, span, GlobalVar(node.name, symbol.record, span))
-        self.error(f"function '{node.name}' can only be called: this text does not define it", node)
+        self.error(f"'{node.name}' is a type, an expression is needed", node)
 
     def note_use(self, var: LocalVar | GlobalVar) -> None:
         """A hook for the checker above: var is named in an expression."""
@@ -560,7 +560,7 @@ class ExprChecker(TypeChecker):
         return expr if value is None else Const(expr.type, expr.span, value)
 
     def size_of(self, node: c_ast.UnaryOp) -> Expr:
-        span = self.span(node)
+        span, asked = self.span(node), 0
         if isinstance(node.expr, c_ast.Typename):
             type = self.type_of(node.expr)
         elif isinstance(node.expr, c_ast.Constant) and node.expr.type == "string":
@@ -568,11 +568,14 @@ class ExprChecker(TypeChecker):
         else:
             self.unevaluated += 1
             try:
-                type = self.expression(node.expr).type
+                expr = self.expression(node.expr)
             finally:
                 self.unevaluated -= 1
+            type, asked = expr.type, expr.var.align if isinstance(expr, VarRef) else 0
+        if node.op != "sizeof" and isinstance(type, Function):
+            self.error("the alignment of a function is not known here", node)
         if node.op != "sizeof":
-            return Const(ULONG, span, type.align)
+            return Const(ULONG, span, max(type.align, asked))
         if type is VOID or isinstance(type, Function):
             return Const(ULONG, span, 1)
         if not type.is_complete:
@@ -585,6 +588,7 @@ class ExprChecker(TypeChecker):
         self.past_end = False
         if isinstance(place, FunctionAddress):
             self.check_function_address(place)
+            self.note_call(place.function, span)
             return FunctionAddress(Pointer(place.type), span, place.function)
         if not is_place(place) or isinstance(place, (CallFunction, KernelRead)):
             self.error("'&' needs something in memory", node, "store the value in a variable first")
@@ -899,15 +903,25 @@ class ExprChecker(TypeChecker):
             type = self.value(node.expr).type
         finally:
             self.unevaluated -= 1
-        default = None
+        default, chosen = None, []
         for one in node.associations:
             if one.type is None:
                 default = one.expr
-            elif self.type_of(one.type) == type:
-                return self.expression(one.expr)
+            elif self.is_selected(self.type_of(one.type), type) and not getattr(one.type.type, "quals", None):  # no value is qualified
+                chosen.append(one.expr)
+        if len(chosen) > 1:
+            self.error(f"_Generic has two associations for '{type}'", node, "const makes no difference here")
+        if chosen:
+            return self.expression(chosen[0])
         if default is None:
             self.error(f"_Generic has no association for '{type}'", node)
         return self.expression(default)
+
+    @staticmethod
+    def is_selected(association: CType, type: CType) -> bool:
+        """Whether two types are the same; functions may name their parameters otherwise."""
+        is_function = isinstance(type, Pointer) and isinstance(type.target, Function)
+        return compatible(association, type) if is_function else association == type
 
     # -- calls
 
@@ -919,8 +933,6 @@ class ExprChecker(TypeChecker):
             symbol = self.lookup(node.name.name)
             if isinstance(symbol, FunctionDef):
                 return self.call_function(node, symbol)
-            if isinstance(symbol, ExternFunction):
-                return self.call_extern(node, symbol)
             if symbol is None:
                 found = self.builtin_call(node.name.name, node)
                 if found is not None:
@@ -942,7 +954,7 @@ class ExprChecker(TypeChecker):
         name = node.name.name
         if name in self.defined_later:
             self.error(f"call of function '{name}' before its definition", node, "move the definition up, or declare it first")
-        known = [one for scope in self.scopes for one, symbol in scope.items() if isinstance(symbol, (FunctionDef, ExternFunction))]
+        known = [one for scope in self.scopes for one, symbol in scope.items() if isinstance(symbol, FunctionDef)]
         hint = self.host_header(name) if self.target == "host" else _INSTEAD.get(name, "")
         hint = hint or self.did_you_mean(name, [*known, *self.known_functions()]) or self.did_you_mean(name, self.macros, 0.8)
         self.error(f"call of undeclared function '{name}'", node, hint or (
@@ -959,13 +971,16 @@ class ExprChecker(TypeChecker):
 
     def arguments(self, node: c_ast.FuncCall, name: str, type: Function) -> tuple[Expr, ...]:
         nodes = self.args_of(node)
-        if len(nodes) < len(type.params) or (len(nodes) > len(type.params) and not type.is_variadic):
+        is_ended = not type.is_variadic and not type.is_open
+        if len(nodes) < len(type.params) or (len(nodes) > len(type.params) and is_ended):
             self.error(f"'{name}' takes {counted(len(type.params), 'argument')}, {len(nodes)} given", node)
         values = [self.constant_or_value(one) for one in nodes]
         for at, param in enumerate(type.params):
             values[at] = self.convert(values[at], param.type, f"argument {at + 1} of '{name}'")
         for at in range(len(type.params), len(values)):
             values[at] = self.rvalue(values[at])
+            if isinstance(values[at].type, Record):
+                self.error(f"argument {at + 1} of '{name}' is a struct, and its parameters are not known", nodes[at], "pass its address")
             if isinstance(values[at].type, (Integer, Enum)):
                 values[at] = self.integer(values[at], "argument")
         return tuple(values)
@@ -973,7 +988,7 @@ class ExprChecker(TypeChecker):
     def call_function(self, node: c_ast.FuncCall, function: FunctionDef) -> Expr:
         if self.target == "bpf" and not function.is_static and not function.is_noinline:
             self.error(f"cannot call non-static function '{function.name}'", node, "make it static inline")
-        if function.name in self.unprototyped and node.args is not None:
+        if function.type.is_open and node.args is not None and (function.body is not None or self.target == "bpf"):
             return self.call_without_prototype(node, function)
         args = self.arguments(node, function.name, function.type)
         self.note_call(function, self.span(node))
@@ -991,10 +1006,6 @@ class ExprChecker(TypeChecker):
 
     def note_call(self, function: FunctionDef, span: Span) -> None:
         """A hook for the checker above: the function being checked calls function."""
-
-    def call_extern(self, node: c_ast.FuncCall, symbol: ExternFunction) -> Expr:
-        args = self.arguments(node, symbol.name, symbol.type)
-        return CallExtern(symbol.type.result, self.span(node), symbol.name, symbol.type, args)
 
 
 def place_pointer(place: Expr) -> Expr:

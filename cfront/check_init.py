@@ -40,13 +40,19 @@ __all__ = ["InitChecker"]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One initialised part, offset bytes into the object. node: its expression."""
+    """One initialised part, offset bytes into the object. node: its expression; None where a brace list begins that a
+    designator names, which drops what was said of the part before."""
 
     offset: int
     type: CType
     node: Any
     bit_offset: int = 0
     bit_size: int | None = None
+
+    @property
+    def end(self) -> int:
+        """Where the part ends, in bytes from the start of the object; an array without a length has none."""
+        return self.offset + (self.type.size if self.bit_size is None else (self.bit_offset + self.bit_size + 7) // 8)
 
 
 def _is_string(node: Any) -> bool:
@@ -95,10 +101,11 @@ class InitChecker(ExprChecker):
         """Warns of an initialiser that is dropped, and those behind it."""
         self.warn(f"too many initialisers for '{type}'", self.span(node), "excess-initializers")
 
-    def fill(self, type: CType, offset: int, items: list[Any], is_braced: bool) -> Iterator[Leaf]:
-        """Takes items (reversed) off for the parts of an aggregate; without braces, only as many as it has."""
+    def fill(self, type: CType, offset: int, items: list[Any], is_braced: bool, is_named: bool = False) -> Iterator[Leaf]:
+        """Takes items (reversed) off for the parts of an aggregate; without braces, only as many as it has. is_named: the
+        first of them says which part it is for, as the rest of a designator."""
         if isinstance(type, Array):
-            yield from self.fill_array(type, offset, items, is_braced)
+            yield from self.fill_array(type, offset, items, is_braced, is_named)
             return
         assert isinstance(type, Record)
         fields = [one for one in type.fields or () if one.name or isinstance(one.type, Record)]
@@ -108,10 +115,11 @@ class InitChecker(ExprChecker):
         while items:
             node = items[-1]
             if isinstance(node, c_ast.NamedInitializer):
-                if not is_braced:
+                if not is_braced and not is_named:
                     return
                 items.pop()
-                at = yield from self.designated(type, offset, node, fields)
+                is_named = False
+                at = yield from self.designated(type, offset, node, fields, items)
                 continue
             if at >= len(fields) or (type.tag == "union" and at > 0):
                 if not is_braced:
@@ -125,15 +133,16 @@ class InitChecker(ExprChecker):
                 yield Leaf(offset + one.offset, one.type, items.pop(), one.bit_offset, one.bit_size)
             at += 1
 
-    def fill_array(self, type: Array, offset: int, items: list[Any], is_braced: bool) -> Iterator[Leaf]:
+    def fill_array(self, type: Array, offset: int, items: list[Any], is_braced: bool, is_named: bool) -> Iterator[Leaf]:
         at = 0
         while items:
             node = items[-1]
             if isinstance(node, c_ast.NamedInitializer):
-                if not is_braced:
+                if not is_braced and not is_named:
                     return
                 items.pop()
-                at = yield from self.designated_element(type, offset, node)
+                is_named = False
+                at = yield from self.designated_element(type, offset, node, items)
                 continue
             if type.count is not None and at >= type.count:
                 if not is_braced:
@@ -155,25 +164,28 @@ class InitChecker(ExprChecker):
         else:
             yield from self.fill(type, offset, items, False)
 
-    def designated(self, type: Record, offset: int, node: c_ast.NamedInitializer, fields: list[Any]) -> Any:
-        """The part that .name... names; gives the index of the field behind it."""
+    def designated(self, type: Record, offset: int, node: c_ast.NamedInitializer, fields: list[Any], items: list[Any]) -> Any:
+        """The part that .name... names, and what follows in it; gives the index of the field behind it."""
         first, rest = node.name[0], node.name[1:]
         if not isinstance(first, c_ast.ID):
             self.error(f"'{type}' is not an array", first, "write .NAME = ...")
-        found = type.member(first.name)
-        if found is None:
+        if type.member(first.name) is None:
             self.error(f"no member named '{first.name}' in '{type}'", first, self.did_you_mean(first.name, type.member_names()))
-        if rest:
-            yield from self.nested(found.type, offset + found.offset, rest, node)
+        at, found = next((at, one) for at, one in enumerate(fields) if one.name == first.name or (not one.name and one.type.member(first.name)))
+        if not found.name:
+            yield from self.named_part(found.type, offset + found.offset, node.name, node, items)
+        elif rest:
+            yield from self.named_part(found.type, offset + found.offset, rest, node, items)
         elif found.bit_size is None:
-            yield from self.leaves(found.type, node.expr, offset + found.offset)
+            items.append(node.expr)
+            yield from self.dropped(found.type, offset + found.offset, node)
+            yield from self.element(found.type, offset + found.offset, items)
         else:
             yield Leaf(offset + found.offset, found.type, node.expr, found.bit_offset, found.bit_size)
-        names = [at for at, one in enumerate(fields) if one.name == first.name or
-                 (not one.name and isinstance(one.type, Record) and one.type.member(first.name))]
-        return names[0] + 1 if names else len(fields)
+        return at + 1
 
-    def designated_element(self, type: Array, offset: int, node: c_ast.NamedInitializer) -> Any:
+    def designated_element(self, type: Array, offset: int, node: c_ast.NamedInitializer, items: list[Any]) -> Any:
+        """The elements that [index]... names, and what follows in the last; gives the index behind it."""
         first, rest = node.name[0], node.name[1:]
         if isinstance(first, c_ast.ID) and self.lookup(first.name) is None:
             self.error(f"'{type}' has no member '{first.name}'", first, "write [INDEX] = ...")
@@ -184,18 +196,27 @@ class InitChecker(ExprChecker):
         if low < 0 or high < low or (type.count is not None and high >= type.count) or high - low > 1 << 16:
             self.error(f"index {low if low == high else f'{low} ... {high}'} is outside '{type}'", node.expr)
         for at in range(low, high + 1):
+            following = items if at == high else []
             place = offset + at * type.element.size
-            yield from self.nested(type.element, place, rest, node) if rest else self.leaves(type.element, node.expr, place)
+            if rest:
+                yield from self.named_part(type.element, place, rest, node, following)
+            else:
+                following.append(node.expr)
+                yield from self.dropped(type.element, place, node)
+                yield from self.element(type.element, place, following)
         return high + 1
 
-    def nested(self, type: CType, offset: int, rest: list[Any], node: c_ast.NamedInitializer) -> Iterator[Leaf]:
-        inner = c_ast.NamedInitializer(rest, node.expr, node.coord)
-        if isinstance(type, Record):
-            yield from self.designated(type, offset, inner, [])
-        elif isinstance(type, Array):
-            yield from self.designated_element(type, offset, inner)
-        else:
-            self.error(f"'{type}' has no parts to designate", rest[0])
+    @staticmethod
+    def dropped(type: CType, offset: int, node: c_ast.NamedInitializer) -> Iterator[Leaf]:
+        if isinstance(type, (Array, Record)) and isinstance(node.expr, c_ast.InitList):
+            yield Leaf(offset, type, None)
+
+    def named_part(self, type: CType, offset: int, names: list[Any], node: c_ast.NamedInitializer, items: list[Any]) -> Iterator[Leaf]:
+        """The part of an aggregate that names designate, and what follows of items in it."""
+        if not isinstance(type, (Array, Record)):
+            self.error(f"'{type}' has no parts to designate", names[0])
+        items.append(c_ast.NamedInitializer(names, node.expr, node.coord))
+        yield from self.fill(type, offset, items, False, True)
 
     # -- locals
 
@@ -209,7 +230,15 @@ class InitChecker(ExprChecker):
             exprs.append(Zero(var.type, self.span(node), base))
         elif isinstance(var.type, Array):
             self.error(f"'{var.type}' needs a brace-enclosed initialiser", node)
+        end = 0
         for one in self.leaves(var.type, node):
+            if one.node is None:
+                if one.offset < end:
+                    exprs.append(Zero(one.type, var.span, MemberRef(one.type, var.span, base, one.offset)))
+                continue
+            end = max(end, one.end)
+            if one.end > var.type.size or (isinstance(one.type, Array) and one.type.count is None):
+                self.error("a flexible array of a local variable cannot be initialised", one.node, "give it a length, or fill a map's value")
             exprs.append(self.store_leaf(base, one))
         return exprs
 
@@ -246,7 +275,8 @@ class InitChecker(ExprChecker):
 
     def global_literal(self, type: CType, init: Any, span: Span) -> Expr:
         """A compound literal outside functions: a variable of its own."""
-        var = GlobalVar(f".literal.{len(self.unit.globals)}", type, span)
+        self.literal_count += 1
+        var = GlobalVar(f".literal.{self.literal_count}", type, span)
         self.initialise_global(var, init)
         self.unit.globals.append(var)
         return VarRef(var.type, span, var)
@@ -257,17 +287,23 @@ class InitChecker(ExprChecker):
         var.type = self.complete_array(var.type, node)
         content = bytearray(var.type.size)
         for one in self.leaves(var.type, node):
-            end = one.offset + max(one.type.size, len(self.string_bytes(one.node)) + 1 if _is_string(one.node) else 0)
-            if end > len(content) and not isinstance(one.type, Array):
-                content += bytes(end - len(content))
+            is_flexible = isinstance(one.type, Array) and one.type.count is None and _is_string(one.node)
+            end = one.end + (len(self.string_bytes(one.node)) + 1 if is_flexible else 0)
+            content += bytes(max(0, end - len(content)))  # of a flexible array
             self.store_constant(var, content, one)
         var.init = bytes(content)
 
     def store_constant(self, var: GlobalVar, content: bytearray, leaf: Leaf) -> None:
+        if leaf.node is None:
+            content[leaf.offset : leaf.end] = bytes(leaf.end - leaf.offset)
+            part = range(leaf.offset, leaf.end)
+            for at in part if len(part) < len(var.addresses) else [one for one in var.addresses if one in part]:
+                var.addresses.pop(at, None)
+            return
         if isinstance(leaf.type, Array) and _is_string(leaf.node):
             text = self.string_bytes(leaf.node) + b"\0"
             self.check_string(leaf, text)
-            text = text[: leaf.type.size]
+            text = text if leaf.type.count is None else text[: leaf.type.size]
             content[leaf.offset : leaf.offset + len(text)] = text
             return
         if isinstance(leaf.node, c_ast.CompoundLiteral) and isinstance(leaf.type, Record):

@@ -55,7 +55,6 @@ __all__ = [
     "Broken",
     "Context",
     "EnumConst",
-    "ExternFunction",
     "Skip",
     "Symbol",
     "Table",
@@ -114,12 +113,6 @@ class EnumConst:
 
 
 @dataclass(frozen=True, slots=True)
-class ExternFunction:
-    name: str
-    type: Function
-
-
-@dataclass(frozen=True, slots=True)
 class Broken:
     """A name whose declaration was refused: uses of it are given up without another word."""
 
@@ -132,7 +125,7 @@ class Table:
     record: Record
 
 
-Symbol = LocalVar | GlobalVar | FunctionDef | Typedef | EnumConst | ExternFunction | Table | Broken
+Symbol = LocalVar | GlobalVar | FunctionDef | Typedef | EnumConst | Table | Broken
 
 
 @dataclass(slots=True)
@@ -170,13 +163,16 @@ class Context:
         self.unreached = 0  # open branches that a constant decides against
         self.past_end = False  # the subscript being read may be that of the end
         self.macros: Iterable[str] = ()  # that a misspelled name may have meant
-        self.unprototyped: set[str] = set()  # functions defined with () for their parameters
         self.constants: set[LocalVar] = set()  # declared const
         self.known_values: dict[LocalVar | GlobalVar, int] = {}  # of those that are declared const
+        self.block_externs: dict[str, GlobalVar] = {}  # declared in a block, and nowhere else so far
+        self.library: dict[str, FunctionDef] = {}  # called by __builtin_ names, and not declared when they were
+        self.literal_count = 0  # compound literals outside functions
         self.warnings: dict[tuple[str, Span], Diagnostic] = {}
         self.loose_enums: list[Enum] = []  # at the top level, without a tag
         self.defined_later: set[str] = set()  # functions of the text that were not reached yet
         self.open_records: list[Record] = []  # whose members are being read
+        self.specified: dict[Any, Record | Enum] = {}  # by the specifier that defines it; many declarators share one
         self.pack = 0  # the bound of #pragma pack, 0 for none
         self.packs: list[int] = []  # those that it pushed
 
@@ -459,16 +455,18 @@ class TypeChecker(Context):
             record = Record(tag, name)
             self.tags[0][name] = record
             return record
+        known = self.specified.get(node)
+        if isinstance(known, Record) and (not name or self.tags[-1].get(name) is known):
+            return known
         record = self.new_record(tag, name, node)
+        self.specified[node] = record
         own = self.attributes(getattr(node, "attrib", None))
-        packed = own.is_packed or bool(attributes and attributes.is_packed)
-        align = max(own.align, attributes.align if attributes else 0)
         self.open_records.append(record)
         try:
             members = self.members(record, node.decls)
         finally:
             self.open_records.pop()
-        record.complete(*lay_out(tag, members, packed, align, self.pack))
+        record.complete(*lay_out(tag, members, own.is_packed, own.align, self.pack))
         record.is_packet = own.is_packet or bool(attributes and attributes.is_packet)
         if record.size > _MAX_OBJECT_BYTES:
             self.error(f"{record} is too large: {record.size} bytes", node)
@@ -503,6 +501,10 @@ class TypeChecker(Context):
             if name in seen:
                 self.error(f"duplicate member '{name}' in {record}", decl)
             seen.add(name) if name else None
+            for inner in type.member_names() if not name and isinstance(type, Record) else ():
+                if inner in seen:
+                    self.error(f"duplicate member '{inner}' in {record}", decl)
+                seen.add(inner)
             self.check_member(record, name, type, decl, at == len(decls) - 1)
             bits = None if decl.bitsize is None else self.bit_width(name, type, decl)
             rows.append(RecordMember(name, type, bits, attributes.align, attributes.is_packed, self.is_volatile(decl.type)))
@@ -586,6 +588,9 @@ class TypeChecker(Context):
             enum = Enum(name, None, UINT)  # GNU C: it may be defined later
             self.tags[-1][name] = enum
             return enum
+        shared = self.specified.get(node)
+        if isinstance(shared, Enum) and all(one.name in self.scopes[-1] for one in node.values.enumerators):
+            return shared
         values: dict[str, int] = {}
         following = 0
         for one in node.values.enumerators:
@@ -594,10 +599,12 @@ class TypeChecker(Context):
             following = value + 1
             base = LONG if value > 0x7FFFFFFF or value < -(1 << 31) else INT
             self.declare(one.name, EnumConst(value, base), one)
-        enum = Enum(name, values, _enum_base(values.values()))
+        is_packed = self.attributes(getattr(node, "attrib", None)).is_packed
+        enum = self.specified[node] = Enum(name, values, _enum_base(values.values(), is_packed))
         known = self.tags[-1].get(name) if name else None
         if isinstance(known, Enum) and known.values is None:
             known.values, known.base = values, enum.base
+            self.specified[node] = known
             return known
         if name:
             self.tags[-1][name] = enum
@@ -616,7 +623,7 @@ class TypeChecker(Context):
         element = self.type_of(node.type, attributes)
         if isinstance(element, Function) or (not element.is_complete):
             self.error(f"array of '{element}', which has no size", node, self.why_undefined(element))
-        if node.dim is None:
+        if node.dim is None or (isinstance(node.dim, c_ast.ID) and node.dim.name == "*"):
             return Array(element, None)
         expr = self.rvalue(self.expression(node.dim))
         count = fold(expr)
@@ -648,11 +655,15 @@ class TypeChecker(Context):
             elif isinstance(type, Function):
                 type = Pointer(type)
             params.append(Param(one.name or "", type))
-        return Function(result, tuple(params), variadic)
+        return Function(result, tuple(params), variadic, is_open=node.args is None)
 
 
-def _enum_base(values: Iterable[int]) -> Integer:
+def _enum_base(values: Iterable[int], is_packed: bool) -> Integer:
+    """The type of an enum: of int's size, or the smallest, or what holds its values if that is larger."""
     low, high = min(values, default=0), max(values, default=0)
+    for one in ((UCHAR, USHORT) if low >= 0 else (SCHAR, SHORT)) if is_packed else ():
+        if max(high, -low - 1).bit_length() <= one.bits - one.is_signed:
+            return one
     if low >= 0:
         return UINT if high <= 0xFFFFFFFF else ULONG
     return INT if low >= -(1 << 31) and high <= 0x7FFFFFFF else LONG

@@ -163,11 +163,14 @@ class Param(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Function(CType):
+    """is_open: declared with (), which says nothing of its parameters."""
+
     result: CType
     params: tuple[Param, ...]
     is_variadic: bool = False
     size: int = 0
     align: int = 1
+    is_open: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -390,8 +393,9 @@ def compatible(one: CType, other: CType) -> bool:
     if isinstance(one, Function) and isinstance(other, Function):
         return (
             compatible(one.result, other.result)
-            and len(one.params) == len(other.params)
-            and all(compatible(a.type, b.type) for a, b in zip(one.params, other.params, strict=True))
+            and (one.is_open or other.is_open or (
+                len(one.params) == len(other.params)
+                and all(compatible(a.type, b.type) for a, b in zip(one.params, other.params, strict=True))))
         )
     return False
 

@@ -333,9 +333,11 @@ class DialectChecker(BuiltinChecker):
     # -- USDT: enabling a probe puts a reader for each of its arguments before the text
 
     def usdt_argument(self, node: c_ast.FuncCall) -> Expr:
-        """bpf_usdt_readarg(N, ctx, &v): a call of the reader."""
+        """bpf_usdt_readarg(N, ctx, &v): a call of the reader; -1 where there is none."""
         number, context, address = self.exactly(node, 3)
         reader = self.usdt_reader(number, node)
+        if reader is None:
+            return Const(INT, self.span(node), -1)
         target = self.value(address)
         if not isinstance(target.type, Pointer):
             self.error(f"the third argument is an address, this is '{target.type}'", address, "write &")
@@ -345,13 +347,17 @@ class DialectChecker(BuiltinChecker):
         """bpf_usdt_readarg_p(N, ctx, buffer, length): length bytes of the user's memory that the argument points at."""
         number, context, buffer, length = self.exactly(node, 4)
         reader, span = self.usdt_reader(number, node), self.span(node)
+        if reader is None:
+            return Const(LONG, span, -1)
         keep, address = self.set_local(ULLONG, self.number(0, span), span)
         read = self.read_usdt(reader, self.value(context), self.address(address), span)
         copy = self.helper("probe_read_user", LONG, span, self.pointer_argument(buffer, VOID, "the buffer"),
                            self.size_argument(length), self.load(address))
         return StmtExpr(LONG, span, (keep, ExprStmt(span, read)), copy)
 
-    def usdt_reader(self, number_node: Any, node: c_ast.FuncCall) -> FunctionDef:
+    def usdt_reader(self, number_node: Any, node: c_ast.FuncCall) -> FunctionDef | None:
+        """The reader of an argument of the function's probe. None, with a warning, where it has no probe: a script may well
+        enable only some of the probes that its text has functions for."""
         number = self.constant(number_node, "the argument's number")
         program = self.function.name if self.function is not None else ""
         reader = self.lookup(f"_bpf_readarg_{program}_{number}")
@@ -360,8 +366,9 @@ class DialectChecker(BuiltinChecker):
         known = [one for one in self.scopes[0] if one.startswith(f"_bpf_readarg_{program}_")]
         if known:
             self.error(f"the USDT probe of '{program}' has {counted(len(known), 'argument')}, there is no argument {number}", node)
-        self.error(f"function '{program}' has no USDT probe enabled, so there are no arguments to read", node,
-                   f'enable one: USDT(...).enable_probe("PROBE", "{program}"), and give it to BPF as usdt_contexts')
+        self.warn(f"function '{program}' has no USDT probe enabled: reading its arguments gives -1", self.span(node), "bcc-usdt",
+                  f'enable one: USDT(...).enable_probe("PROBE", "{program}"), and give it to BPF as usdt_contexts')
+        return None
 
     def read_usdt(self, reader: FunctionDef, context: Expr, target: Expr, span: Span) -> Expr:
         assert isinstance(target.type, Pointer)

@@ -16,7 +16,7 @@ from cfront.tree import (
     Binary,
     Block,
     Break,
-    CallExtern,
+    CallFunction,
     Case,
     Cast,
     Comma,
@@ -192,8 +192,8 @@ class _Flow:
             expr = expr.operand if isinstance(expr, Cast) else expr.right
         if isinstance(expr, StmtExpr):
             return self.row(expr.body)
-        if isinstance(expr, CallExtern):
-            return expr.name not in _NEVER_RETURN
+        if isinstance(expr, CallFunction):
+            return expr.function.body is not None or expr.function.name not in _NEVER_RETURN
         return not (isinstance(expr, Intrinsic) and expr.name == "unreachable")
 
 

@@ -107,10 +107,20 @@ def _machine(target: str, cpu: str) -> Any:
 
 def _module(ir: str, target: str, cpu: str) -> Any:
     machine = _machine(target, cpu)
-    module = llvm.parse_assembly(ir)
+    try:
+        module = llvm.parse_assembly(ir)
+    except RuntimeError as error:
+        raise CompileError([Diagnostic(f"internal: LLVM does not take the code made of this text: {_first_reason(str(error))}", None,
+                                       hint="please report it, with the text")]) from error
     module.triple = "bpfel" if target == "bpf" else llvm.get_process_triple()
     module.data_layout = str(machine.target_data)
     return module
+
+
+def _first_reason(said: str) -> str:
+    """The sentence in what LLVM's parser says."""
+    found = re.search(r"error: (.*)", said)
+    return found[1] if found else said.strip()
 
 
 def optimise(ir: str, *, target: str, cpu: str) -> Any:

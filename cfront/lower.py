@@ -27,7 +27,6 @@ from cfront.tree import (
     Binary,
     Block,
     Break,
-    CallExtern,
     CallFunction,
     CallHelper,
     CallPointer,
@@ -157,6 +156,14 @@ class _Module:
         self.declared.setdefault(name, text)
         return f"@{name}"
 
+    def function(self, function: FunctionDef) -> str:
+        """The symbol of a function, declared if the text does not define it."""
+        name = _symbol(function.name)
+        if function.body is None:
+            result, kinds = _signature(function.type)
+            self.declare(name, f"declare {result} @{name}({kinds})")
+        return f"@{name}"
+
     def intrinsic(self, name: str, result: str, *args: str) -> str:
         return self.declare(name, f"declare {result} @{name}({', '.join(args)})")
 
@@ -189,7 +196,7 @@ class _Module:
             if offset > at:
                 types.append(f"[{offset - at} x i8]")
                 values.append(f"[{offset - at} x i8] {_bytes_text(content[at:offset])}")
-            symbol = f"@{target.name}" if isinstance(target, FunctionDef) else self.name_of(target)
+            symbol = self.function(target) if isinstance(target, FunctionDef) else self.name_of(target)
             types.append("ptr")
             values.append(f"ptr getelementptr (i8, ptr {symbol}, i64 {addend})" if addend else f"ptr {symbol}")
             at = offset + 8
@@ -874,7 +881,7 @@ class _FunctionLowerer:
         return f"@{expr.map.name}"
 
     def value_FunctionAddress(self, expr: FunctionAddress) -> str:
-        return f"@{_symbol(expr.function.name)}"
+        return self.module.function(expr.function)
 
     def value_Load(self, expr: Load) -> str:
         return self.load(self.place(expr.place), expr.type)
@@ -1120,6 +1127,8 @@ class _FunctionLowerer:
         return f"{ir_type(expr.type)} {self.rvalue(expr)}"
 
     def call(self, expr: CallFunction, result: str = "") -> str:
+        if expr.function.body is None:
+            return self.foreign_call(self.module.function(expr.function), expr.function.type, expr.args)
         args = [f"ptr {result}"] if result else []
         args += [self.argument(one) for one in expr.args]
         text = f"@{_symbol(expr.function.name)}({', '.join(args)})"
@@ -1131,24 +1140,13 @@ class _FunctionLowerer:
     def value_CallFunction(self, expr: CallFunction) -> str:
         return self.call(expr)
 
-    def value_CallExtern(self, expr: CallExtern) -> str:
-        result, kinds = self.signature(expr.function)
-        name = self.module.declare(expr.name, f"declare {result} @{expr.name}({kinds})")
-        return self.foreign_call(name, expr.function, expr.args)
-
     def value_CallPointer(self, expr: CallPointer) -> str:
         return self.foreign_call(self.rvalue(expr.pointer), expr.called, expr.args)
 
-    @staticmethod
-    def signature(type: Function) -> tuple[str, str]:
-        """The result and the parameters of a function that takes and gives scalars."""
-        kinds = [ir_type(one.type) for one in type.params] + (["..."] if type.is_variadic else [])
-        return "void" if isinstance(type.result, Void) else ir_type(type.result), ", ".join(kinds)
-
     def foreign_call(self, callee: str, type: Function, given: tuple[Expr, ...]) -> str:
         args = [self.argument(one) for one in given]
-        result, kinds = self.signature(type)
-        text = f"call {f'{result} ({kinds})' if type.is_variadic else result} {callee}({', '.join(args)})"
+        result, kinds = _signature(type)
+        text = f"call {f'{result} ({kinds})' if kinds.endswith('...') else result} {callee}({', '.join(args)})"
         if result == "void":
             self.write(text)
             return ""
@@ -1330,14 +1328,14 @@ class _FunctionLowerer:
 
     def overflow(self, expr: Intrinsic, word: str, op: str) -> str:
         """Stores the result of an operation on two values of a type that holds the operands' and the result's;
-        gives whether the object cannot hold it. In 128 bits, no operation on 64-bit values overflows."""
+        gives whether the object cannot hold it. In BPF, what is 128 bits wide is made of 64-bit values, and does not overflow."""
         left, right = self.rvalue(expr.args[0]), self.rvalue(expr.args[1])
         type, pointer = expr.args[0].type, expr.args[2]
         target = self.rvalue(pointer)
         assert isinstance(pointer.type, Pointer)
         result, kind, signed = pointer.type.target, ir_type(type), _is_signed(type)
         flag = ""
-        if kind == "i128":
+        if kind == "i128" and self.module.target == "bpf":
             value = self.arithmetic(op, left, right, type)
         else:
             name = self.module.intrinsic(f"llvm.{'s' if signed else 'u'}{word}.with.overflow.{kind}", f"{{ {kind}, i1 }}", kind, kind)
@@ -1349,7 +1347,10 @@ class _FunctionLowerer:
             again = self.resize(stored, ir_type(result), kind, _is_signed(result))
             differs = self.value(f"icmp ne {kind} {again}, {value}")
             flag = self.value(f"or i1 {flag}, {differs}") if flag else differs
-        return self.value(f"zext i1 {flag} to {ir_type(expr.type)}")
+        elif signed != _is_signed(result):  # the highest bit is the sign of one of the two
+            differs = self.value(f"icmp slt {kind} {value}, 0")
+            flag = self.value(f"or i1 {flag}, {differs}") if flag else differs
+        return self.value(f"zext i1 {flag or 'false'} to {ir_type(expr.type)}")
 
     def intrinsic_hide(self, expr: Intrinsic) -> str:
         kind, value = ir_type(expr.type), self.rvalue(expr.args[0])
@@ -1402,6 +1403,13 @@ def _global_align(var: GlobalVar) -> int:
     return max(var.type.align, var.align, 8 if var.type.size >= 8 else 1)
 
 
+def _signature(type: Function) -> tuple[str, str]:
+    """The result and the parameters of a function of another object; records are refused in its calls."""
+    kinds = ["ptr" if isinstance(one.type, Record) else ir_type(one.type) for one in type.params]
+    kinds += ["..."] if type.is_variadic or type.is_open else []
+    return "void" if isinstance(type.result, (Void, Record)) else ir_type(type.result), ", ".join(kinds)
+
+
 def _symbol(name: str) -> str:
     return name if name.replace("_", "a").isalnum() else f'"{name}"'
 
@@ -1422,6 +1430,4 @@ def lower(unit: Unit, functions: Sequence[FunctionDef], *, target: str, cpu: str
         scope = debug.function(one, one.name, is_local) if debug else None
         lowerer = _FunctionLowerer(module, one, scope)
         module.functions.append(lowerer.run(one.name, linkage, one.section if target == "bpf" else "", attribute))
-    for one in functions:
-        module.declared.pop(one.name, None)  # called by a declaration that its definition is not joined to
     return module.text()

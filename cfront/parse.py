@@ -133,6 +133,14 @@ class _AttributedUnion(c_ast.Union):  # type: ignore[misc]
         self.attrib = [*attrib, *getattr(plain, "attrib", ())]
 
 
+class _AttributedEnum(c_ast.Enum):  # type: ignore[misc]
+    """An enum definition with attributes."""
+
+    def __init__(self, plain: c_ast.Enum, attrib: list[AttributeSpecifier]) -> None:
+        super().__init__(plain.name, plain.values, plain.coord)
+        self.attrib = attrib
+
+
 class _Parser(GnuCParser):  # type: ignore[misc]
     lexer_class = _Feed
 
@@ -140,6 +148,8 @@ class _Parser(GnuCParser):  # type: ignore[misc]
         super().__init__()
         self.clex.tokens = tokens
         self.is_external_type = is_type
+        self.takes_attributes = True
+        self.refused: list[tuple[int, str, str]] = []  # attributes: (index of the token, sentence, hint)
 
     def _is_type_in_scope(self, name: str) -> bool:
         for scope in reversed(self._scope_stack):
@@ -223,6 +233,10 @@ class _Parser(GnuCParser):  # type: ignore[misc]
         if kind in ("__EXTENSION__",):
             self._advance()
             return self._parse_cast_expression()
+        if kind in ("__ALIGNOF__", "_ALIGNOF"):
+            tok = self._advance()
+            made = self._try_parse_paren_type_name()
+            return c_ast.UnaryOp(tok.value, self._parse_unary_expression() if made is None else made[0], self._tok_coord(tok))
         if kind == "LAND":
             raise _SyntaxError(self.here(), "label addresses are not supported (use a switch)")
         return super()._parse_unary_expression()
@@ -248,14 +262,49 @@ class _Parser(GnuCParser):  # type: ignore[misc]
         if self._peek_type() in ("__ATTRIBUTE__", "__ATTRIBUTE"):
             inner = self._parse_attribute_decl()
             return inner.exprs[0] if inner.exprs else c_ast.ID(name="", coord=inner.coord)
-        return super()._parse_attribute()
+        at = self.here()
+        made = super()._parse_attribute()
+        named = made.name if isinstance(made, c_ast.FuncCall) else made
+        name = str(getattr(named, "name", "")).strip("_")
+        if name in _REFUSED_ATTRIBUTES:
+            self.refused.append((at, *_REFUSED_ATTRIBUTES[name]))
+        return made
 
     def _parse_struct_or_union_specifier(self) -> Any:
-        """Keeps the attributes behind a union's members, which pycparserext has only for structs."""
-        made = super()._parse_struct_or_union_specifier()
-        if type(made) is c_ast.Union and made.decls is not None and self._peek_type() in _ATTRIBUTE_WORDS:
-            return _AttributedUnion(made, [AttributeSpecifier(self._parse_attributes_opt())])
-        return made
+        """Keeps the attributes in front of the name and behind the members; those behind the name of a struct that is not
+        defined here belong to what is declared."""
+        word = self._advance()
+        kind = self._select_struct_union_class(word.value)
+        attributes = self._parse_attributes_opt().exprs
+        name = self._advance() if self._peek_type() in ("ID", "TYPEID") else None
+        if name is None and self._peek_type() != "LBRACE":
+            raise _SyntaxError(self.here(), f"expected a name or '{{' behind '{word.value}'")
+        coord = self._tok_coord(name or self._peek())
+        tag = None if name is None else name.value
+        if not self._accept("LBRACE"):
+            return kind(tag, None, coord)
+        decls = [] if self._peek_type() == "RBRACE" else self._parse_struct_declaration_list()
+        self._expect("RBRACE")
+        made = kind(tag, decls, coord)
+        attributes += self._parse_attributes_opt().exprs
+        attributed = _AttributedStruct if kind is c_ast.Struct else _AttributedUnion
+        return attributed(made, [AttributeSpecifier(c_ast.ExprList(attributes))]) if attributes else made
+
+    def _parse_type_name(self) -> c_ast.Typename:
+        before, self.takes_attributes = self.takes_attributes, False  # which nothing would heed there
+        try:
+            return super()._parse_type_name()
+        finally:
+            self.takes_attributes = before
+
+    def _parse_specifier_qualifier_list(self) -> Any:
+        """Also attributes between a member's type and its name."""
+        spec = super()._parse_specifier_qualifier_list()
+        while self.takes_attributes and self._peek_type() in (*_ATTRIBUTE_WORDS, *_QUALIFIERS):
+            is_qualifier = self._peek_type() in _QUALIFIERS
+            one = self._advance().value if is_qualifier else AttributeSpecifier(self._parse_attribute_decl())
+            spec = self._add_declaration_specifier(spec, one, "qual" if is_qualifier else "function", append=True)
+        return spec
 
     def _parse_struct_declaration(self) -> Any:
         if self._peek_type() == "_STATIC_ASSERT":
@@ -264,6 +313,7 @@ class _Parser(GnuCParser):  # type: ignore[misc]
 
     def _parse_block_item(self) -> Any:
         """What begins with an attribute is a statement if only a ';' follows: __attribute__((fallthrough));"""
+        self._name_label(1, 2)
         return self._parse_statement() if self._is_attribute_statement() else super()._parse_block_item()
 
     def _starts_statement(self) -> bool:
@@ -282,7 +332,46 @@ class _Parser(GnuCParser):  # type: ignore[misc]
             at += 1
         return bool(self._peek_type(at) == "SEMI")
 
+    def _name_label(self, at: int, colon: int) -> None:
+        """A type's name in front of a colon, or behind goto, is a label's."""
+        tok = self._peek(at)
+        if tok is not None and tok.type == "TYPEID" and (not colon or self._peek_type(colon) == "COLON"):
+            tok.type = "ID"
+
+    def _parse_jump_statement(self) -> Any:
+        if self._peek_type() == "GOTO":
+            self._name_label(2, 0)
+        return super()._parse_jump_statement()
+
+    def _parse_asm_argument_expression_list(self) -> c_ast.ExprList | None:
+        """Operands may have names: [result] "r"(x)."""
+        if self._peek_type() in ("COLON", "RPAREN"):
+            return None
+        coord = self._tok_coord(self._peek())
+        found: list[c_ast.Node] = []
+        while not found or self._accept("COMMA"):
+            if self._accept("LBRACKET"):
+                self._advance()
+                self._expect("RBRACKET")
+            found.append(self._parse_assignment_expression())
+        return c_ast.ExprList(found, coord)
+
+    def _parse_enum_specifier(self) -> c_ast.Enum:
+        """Also attributes, in front of the name and behind the enumerators."""
+        coord = self._tok_coord(self._advance())
+        attributes = self._parse_attributes_opt().exprs
+        name = self._advance().value if self._peek_type() in ("ID", "TYPEID") else None
+        if name is not None and self._peek_type() != "LBRACE":
+            return c_ast.Enum(name, None, coord)
+        self._expect("LBRACE")
+        values = self._parse_enumerator_list()
+        self._expect("RBRACE")
+        attributes += self._parse_attributes_opt().exprs
+        made = c_ast.Enum(name, values, coord)
+        return _AttributedEnum(made, [AttributeSpecifier(c_ast.ExprList(attributes))]) if attributes else made
+
     def _parse_statement(self) -> Any:
+        self._name_label(1, 2)
         if self._is_attribute_statement():
             self._parse_attributes_opt()
             return c_ast.EmptyStatement(self._tok_coord(self._expect("SEMI")))
@@ -297,17 +386,6 @@ class _Parser(GnuCParser):  # type: ignore[misc]
             made["decl"] = decl
         return made
 
-    def _build_declarations(self, spec: Any, decls: Any, typedef_namespace: bool = False) -> list[c_ast.Node]:
-        """Hands attributes among the specifiers to the struct they define, which Typedef would lose."""
-        found = [one for one in spec["function"] if isinstance(one, AttributeSpecifier)]
-        if found:
-            for at, one in enumerate(spec["type"]):
-                if isinstance(one, (c_ast.Struct, c_ast.Union)) and one.decls is not None:
-                    kind = _AttributedStruct if isinstance(one, c_ast.Struct) else _AttributedUnion
-                    spec["type"][at] = kind(one, found)
-        built: list[c_ast.Node] = super()._build_declarations(spec, decls, typedef_namespace)
-        return built
-
     def _starts_expression(self, tok: ParserToken | None = None) -> bool:
         tok = tok or self._peek()
         if tok is not None and tok.type in ("__ALIGNOF__", "__EXTENSION__", "__BUILTIN_TYPES_COMPATIBLE_P"):
@@ -315,6 +393,20 @@ class _Parser(GnuCParser):  # type: ignore[misc]
         return bool(super()._starts_expression(tok))
 
 
+_VECTORS = ("vector types are not supported", "use an array")
+# attributes that change what a declaration means, wherever they stand
+_REFUSED_ATTRIBUTES: dict[str, tuple[str, str]] = {
+    "vector_size": _VECTORS, "ext_vector_type": _VECTORS, "neon_vector_type": _VECTORS, "altivec": _VECTORS,
+    **{one: (f"attribute '{one}' is not supported", hint) for one, hint in {
+        "mode": "name a type of that size, e.g. long long", "alias": "define a function that calls the other",
+        "ifunc": "define a function that calls the other", "weakref": "declare the function itself",
+        "cleanup": "call the function where the scope ends", "constructor": "call it at the start of main()",
+        "destructor": "call it at the end of main()", "scalar_storage_order": "swap the bytes with __builtin_bswap",
+        "transparent_union": "pass a pointer", "ms_struct": "lay the members out with padding", "naked": "",
+        "vectorcall": "", "ms_abi": "", "sysv_abi": "", "pcs": "",
+    }.items()},
+}
+_QUALIFIERS = ("CONST", "VOLATILE", "RESTRICT")
 _ATTRIBUTE_WORDS = ("__ATTRIBUTE__", "__ATTRIBUTE")
 _ASSEMBLY = ("asm", "__asm", "__asm__")
 _KNOWN = {
@@ -381,6 +473,8 @@ def _explain(
         return start, f"unknown macro '{tokens[start].text}'", _nearest(tokens[start].text, types, "define it, or include what does")
     if text in _ASSEMBLY and not open_braces:
         return index, "assembly code is not supported", ""
+    if "__label__" in (text, before):
+        return index, "local labels are not supported", "give each label of the function a name of its own"
     if unknown >= 0:
         name = tokens[unknown].text
         return unknown, f"unknown type name '{name}'", _type_hint(name, tokens, types, is_struct)
@@ -453,15 +547,16 @@ def parse(
         parser = _Parser(tokens, is_known)
         parser.clex.at = start
         made = _attempt(parser, filename, types, is_struct)
+        found = [*parser.refused, *(() if isinstance(made, c_ast.FileAST) else (made,))]
+        for at, message, hint in found[: MAX_DIAGNOSTICS - len(diagnostics)]:
+            span = tokens[min(at, len(tokens) - 1)].span if tokens else Span(filename, 1, 1)
+            lines = sources.get(span.file, "").split("\n")
+            line = lines[span.line - 1] if span.line <= len(lines) else ""
+            diagnostics.append(Diagnostic(message, span, hint=hint, source_line=line))
         if isinstance(made, c_ast.FileAST):
             if not diagnostics:
                 return made
             break
-        at, message, hint = made
-        span = tokens[min(at, len(tokens) - 1)].span if tokens else Span(filename, 1, 1)
-        lines = sources.get(span.file, "").split("\n")
-        line = lines[span.line - 1] if span.line <= len(lines) else ""
-        diagnostics.append(Diagnostic(message, span, hint=hint, source_line=line))
         if len(diagnostics) == MAX_DIAGNOSTICS:
             break
         known.update(parser._scope_stack[0])

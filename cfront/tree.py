@@ -26,7 +26,6 @@ __all__ = [
     "Binary",
     "Block",
     "Break",
-    "CallExtern",
     "CallFunction",
     "CallHelper",
     "CallPointer",
@@ -150,7 +149,7 @@ class MapDef:
 
 
 class FunctionDef:
-    """A function with a body. section: where a program goes, "" for a function that programs call.
+    """A function; without a body, it is what this process has (on the host). section: where a program goes, "" for a function that programs call.
 
     One that is noinline stays a function in BPF; if it is not static either, the kernel verifies it on its own, for
     any arguments of its types."""
@@ -407,17 +406,6 @@ class CallHelper:
 
 
 @node
-class CallExtern:
-    """Host target: a call of a function that the process has."""
-
-    type: CType
-    span: Span
-    name: str
-    function: Function
-    args: tuple[Expr, ...]
-
-
-@node
 class CallPointer:
     """Host target: a call of the function that a pointer points at."""
 
@@ -473,7 +461,7 @@ class Zero:
 Expr = (
     Const | FloatConst | StringAddress | VarRef | Deref | MemberRef | Load | KernelRead | AddressOf | MapAddress |
     FunctionAddress | Cast | Unary | Binary | PointerAdd | PointerDiff | Logical | Conditional | Assign |
-    CopyRecord | Update | Comma | CallFunction | CallHelper | CallExtern | CallPointer | Intrinsic | Atomic | StmtExpr | Zero
+    CopyRecord | Update | Comma | CallFunction | CallHelper | CallPointer | Intrinsic | Atomic | StmtExpr | Zero
 )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from bcc_py.sim.native import kernel_btf
+from cfront import CompileError
 from cfront.__main__ import main
+from cfront.emit import emit
 
 TEXT = """#define KEY 1
 BPF_HASH(counts, u32);
@@ -213,6 +215,70 @@ def test_run_does_what_gcc_makes_of_it(tmp_path: Path) -> None:
                           check=False)
     assert theirs.returncode == 63 and theirs.stdout
     assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+
+
+CORNERS = r"""
+#include <stdio.h>
+#include <string.h>
+int later();
+static int old();
+extern int own;
+int first(int x), second(int x), count;
+void *place = printf;
+struct flexible { int n; char text[]; };
+struct flexible greeting = { 5, "hello" }, numbers = { 2, { 7, 9 } };
+struct list { struct list *next; int *value; } *chain = &(struct list){ &(struct list){ 0, &(int){ 4 } }, &(int){ 3 } };
+struct pair { int a; long b; };
+static struct pair swapped(struct pair p) { return (struct pair){ p.b, p.a }; }
+static int called(int (*f)(), int x) { return f(x) + (*f)(x); }
+int main(void)
+{
+	extern int elsewhere;
+	int (*open)() = later, (*say)(const char *) = puts, strlen = 3;
+	int (*strings)(const char *, const char *) = &strcmp;
+	unsigned __int128 wide;
+	__int128 wide_signed;
+	long minus = -3;
+	unsigned long five = 5, most = -1;
+	char room[32];
+	say("x");
+	printf("%d %d %d %d\n", place == (void *)printf, open == later, strings("a", "b") < 0, called(later, 3));
+	printf("%d %d %d %d %d\n", old(-1), first(1), second(2), own, elsewhere);
+	printf("%s %d %d %d %d\n", greeting.text, numbers.text[1], *chain->value, *chain->next->value, (int)swapped((struct pair){ 1, 2 }).b);
+	printf("%d%d%d%d%d%d\n", __builtin_mul_overflow(minus, five, &wide), __builtin_mul_overflow(minus, five, &wide_signed),
+		__builtin_mul_overflow(most, most, &wide_signed), __builtin_mul_overflow(most, most, &wide),
+		__builtin_sub_overflow(five, most, &wide), __builtin_sub_overflow(five, most, &wide_signed));
+	wide = most;
+	int is_over = __builtin_mul_overflow(wide << 64, wide, &wide);
+	printf("%d %d\n", is_over, __builtin_add_overflow(five, wide, &wide));
+	__builtin_strcat(__builtin_strcpy(room, "ab"), "cd");
+	__builtin_printf("%s %d %d %s %d\n", room, (int)__builtin_strlen(room), __builtin_strcmp(room, "abcd"), __builtin_strchr(room, 'c'), strlen);
+	printf("%d %d %d\n", __builtin_classify_type(room), __builtin_classify_type(chain[0]), __builtin_classify_type(strlen));
+	printf("%d %d\n", _Generic(later, int (*)(int): 1, default: 2), _Generic(room, char *: 3, default: 4));
+	__INT_LEAST16_TYPE__ least = __INT16_MAX__;
+	printf("%d %d %d %d\n", least, (int)sizeof(__WCHAR_TYPE__), __INT_WIDTH__, (int)sizeof(__UINT_FAST16_TYPE__));
+	return 0;
+}
+int later(int x) { return x * 2; }
+static int old(x) int x; { return x + 10; }
+int first(int x) { return second(x) + 1; }
+int second(int x) { return x * 5; }
+int own = 8, elsewhere = 9;
+"""
+
+
+def test_functions_and_variables_of_the_file_are_what_gcc_takes_them_for(tmp_path: Path) -> None:
+    (tmp_path / "p.c").write_text(CORNERS)
+    subprocess.run(["gcc", "-w", "-o", tmp_path / "p", tmp_path / "p.c"], check=True, timeout=60)
+    theirs, ours = (subprocess.run(one, capture_output=True, text=True, timeout=60, check=False)
+                    for one in ([tmp_path / "p"], [sys.executable, "-m", "cfront", "-w", "--run", tmp_path / "p.c"]))
+    assert theirs.returncode == 0 and theirs.stdout
+    assert (ours.returncode, ours.stdout, ours.stderr) == (0, theirs.stdout, "")
+
+
+def test_code_that_llvm_does_not_take_is_a_compile_error() -> None:
+    with pytest.raises(CompileError, match=r"internal: LLVM does not take .*\s.*please report it"):
+        emit("define i32 @f() { ret i64 %x }", target="host", cpu="v3")
 
 
 @pytest.mark.parametrize("text, status, words", [
