@@ -56,6 +56,7 @@ class TypeSource(Protocol):
     def find(self, tag: str, name: str) -> CType | None: ...
     def enumerator(self, name: str) -> int | None: ...
     def function(self, name: str) -> Function | None: ...
+    def similar(self, tag: str, name: str) -> list[str]: ...  # spelled nearly so; what names it does not list it leaves out
 
 
 class JoinedTypes:
@@ -74,8 +75,7 @@ class JoinedTypes:
         return next((hit for one in self._sources if (hit := one.function(name)) is not None), None)
 
     def similar(self, tag: str, name: str) -> list[str]:
-        """As Btf.similar, of those sources that can tell."""
-        return [hit for one in self._sources if isinstance(one, (Btf, JoinedTypes)) for hit in one.similar(tag, name)]
+        return [hit for one in self._sources for hit in one.similar(tag, name)]
 
 
 (_INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _FUNC_PROTO, _VAR,

@@ -123,7 +123,7 @@ class BuiltinChecker(InitChecker):
     def builtin_call(self, name: str, node: c_ast.FuncCall) -> Expr | None:
         library = name.removeprefix("__builtin_")
         if self.target == "host" and library != name and library in _LIBRARY:
-            return self.library_call(library, node)
+            return self.libc_call(library, node)
         method = _BUILTINS.get(name)
         if method is not None:
             return method(self, node)
@@ -146,16 +146,16 @@ class BuiltinChecker(InitChecker):
             return self.helper_call(name, node)
         return None
 
-    def library_call(self, name: str, node: c_ast.FuncCall) -> Expr:
+    def libc_call(self, name: str, node: c_ast.FuncCall) -> Expr:
         """A function of C's library by the compiler's name for it, whatever the text calls by its own."""
         nodes = self.args_of(node)
         if name == "strlen" and len(nodes) == 1 and isinstance(nodes[0], c_ast.Constant) and nodes[0].type == "string":
             return self.string_length(node)
-        known = self.scopes[0].get(name, self.library.get(name))
+        known = self.scopes[0].get(name, self.libc.get(name))
         if not isinstance(known, FunctionDef):
             types = [_LETTERS[one] for one in _LIBRARY[name].removesuffix(".")]
             type = Function(types[0], tuple(Param("", one) for one in types[1:]), _LIBRARY[name].endswith("."))
-            known = self.library[name] = FunctionDef(name, type, self.span(node), False)
+            known = self.libc[name] = FunctionDef(name, type, self.span(node), False)
         return self.call_function(node, known)
 
     def classify_type(self, node: c_ast.FuncCall) -> Expr:

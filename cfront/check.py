@@ -237,7 +237,7 @@ class Checker(PacketChecker):
     # -- functions
 
     def declare_function(self, node: c_ast.Decl, type: Function, attributes: Attributes) -> FunctionDef:
-        known = self.scopes[0].get(node.name, self.library.get(node.name))
+        known = self.scopes[0].get(node.name, self.libc.get(node.name))
         if isinstance(known, FunctionDef):
             self.scopes[0][node.name] = known
             self.check_redeclared(node, known.type, type)
@@ -282,7 +282,7 @@ class Checker(PacketChecker):
             self.error(f"'{decl.name}' is not declared as a function", decl, f"write {decl.name}(...) with its parameters")
         if type.is_variadic:
             self.error(f"'{decl.name}' takes variable arguments, which is not supported{self.in_bpf}", decl, "pass an array or a struct")
-        known = self.scopes[0].get(decl.name, self.library.get(decl.name))
+        known = self.scopes[0].get(decl.name, self.libc.get(decl.name))
         if isinstance(known, FunctionDef):
             self.scopes[0][decl.name] = known
             if known.body is not None:

@@ -166,7 +166,7 @@ class Context:
         self.constants: set[LocalVar] = set()  # declared const
         self.known_values: dict[LocalVar | GlobalVar, int] = {}  # of those that are declared const
         self.block_externs: dict[str, GlobalVar] = {}  # declared in a block, and nowhere else so far
-        self.library: dict[str, FunctionDef] = {}  # called by __builtin_ names, and not declared when they were
+        self.libc: dict[str, FunctionDef] = {}  # called by __builtin_ names, and not declared when they were
         self.literal_count = 0  # compound literals outside functions
         self.warnings: dict[tuple[str, Span], Diagnostic] = {}
         self.loose_enums: list[Enum] = []  # at the top level, without a tag
@@ -245,8 +245,7 @@ class Context:
     def similar_types(self, tag: str, name: str) -> list[str]:
         """Tags or typedefs of the text and of the kernel's types that are spelled nearly so."""
         own = [one for scope in self.tags for one in scope if one != name]
-        similar = getattr(self.types, "similar", None)  # not every source has a list of what it has
-        return [*difflib.get_close_matches(name, own, 1, 0.75), *(similar(tag, name) if similar is not None else ())]
+        return [*difflib.get_close_matches(name, own, 1, 0.75), *(self.types.similar(tag, name) if self.types is not None else ())]
 
     def why_undefined(self, type: CType) -> str:
         """The hint for a type that is named and nowhere defined."""

@@ -16,16 +16,16 @@ import os
 import re
 import struct
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 
 from cfront.errors import CompileError, Diagnostic
 from cfront.source import Span
 
-__all__ = ["STACK_BYTES", "FunctionPlace", "emit", "optimise"]
+__all__ = ["STACK_BYTES", "FunctionPlace", "ObjectSymbol", "emit", "optimise", "symbols"]
 
 STACK_BYTES = 512
 _LARGE_IR = 400_000  # characters before optimisation; in-process below
@@ -386,20 +386,31 @@ def _functions(content: bytes) -> list[tuple[str, bytes]]:
 
 
 def _function_extents(content: bytes) -> list[tuple[str, int, int]]:
-    """(name, offset in the file, bytes) of every function symbol in an ELF64 little-endian relocatable object
-    of our own making."""
+    """(name, offset in the file, bytes) of every function that the object defines."""
+    return [(one.name, one.start, one.size) for one in symbols(content) if one.is_function and one.is_defined]
+
+
+class ObjectSymbol(NamedTuple):
+    """A symbol of an object. start: its offset in the file, if it is defined; size: in bytes."""
+
+    name: str
+    is_function: bool
+    is_defined: bool
+    start: int
+    size: int
+
+
+def symbols(content: bytes) -> Iterator[ObjectSymbol]:
+    """The symbols of an ELF64 little-endian relocatable object of our own making."""
     shoff, = struct.unpack_from("<Q", content, 40)
     shentsize, shnum = struct.unpack_from("<HH", content, 58)
     sections = [struct.unpack_from("<IIQQQQIIQQ", content, shoff + at * shentsize) for at in range(shnum)]
-    found = []
     for section in sections:
         if section[1] != 2:  # SHT_SYMTAB
             continue
-        strings = sections[section[6]]
-        for at in range(section[4], section[4] + section[5], 24):
+        strings = sections[section[6]][4]
+        for at in range(section[4] + 24, section[4] + section[5], 24):
             name, info, _, index, value, size = struct.unpack_from("<IBBHQQ", content, at)
-            if info & 15 == 2 and 0 < index < shnum:  # STT_FUNC
-                start = sections[index][4] + value
-                end = content.index(b"\0", strings[4] + name)
-                found.append((content[strings[4] + name : end].decode(), start, size))
-    return found
+            start = sections[index][4] + value if 0 < index < shnum else 0
+            end = content.index(b"\0", strings + name)
+            yield ObjectSymbol(content[strings + name : end].decode(), info & 15 == 2, index != 0, start, size)  # STT_FUNC, SHN_UNDEF

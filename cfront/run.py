@@ -10,42 +10,26 @@ import ctypes
 import faulthandler
 import os
 import signal
-import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
+from cfront.emit import symbols
 from cfront.errors import CompileError, Diagnostic
 
 __all__ = ["run_main"]
-
-_SHT_SYMTAB, _SHN_UNDEF, _STT_FUNC = 2, 0, 2
-
-
-def _symbols(content: bytes) -> Iterator[tuple[str, int, bool]]:
-    """(name, section index, is it a function) of an ELF64 relocatable object of our own making."""
-    shoff, = struct.unpack_from("<Q", content, 40)
-    size, count = struct.unpack_from("<HH", content, 58)
-    sections = [struct.unpack_from("<IIQQQQIIQQ", content, shoff + at * size) for at in range(count)]
-    for section in sections:
-        if section[1] == _SHT_SYMTAB:
-            strings = sections[section[6]][4]
-            for at in range(section[4] + 24, section[4] + section[5], 24):
-                name, info, _, index = struct.unpack_from("<IBBH", content, at)
-                end = content.index(b"\0", strings + name)
-                yield content[strings + name : end].decode(), index, info & 15 == _STT_FUNC
 
 
 def _require(content: bytes, filename: str) -> None:
     """Raises CompileError without main() or with functions that nothing defines."""
     library = ctypes.CDLL(None)
-    rows = list(_symbols(content))
-    missing = sorted({name for name, index, _ in rows if name and index == _SHN_UNDEF and not hasattr(library, name)})
+    rows = list(symbols(content))
+    missing = sorted({one.name for one in rows if one.name and not one.is_defined and not hasattr(library, one.name)})
     if missing:
         words = ", ".join(missing)
         raise CompileError([Diagnostic(f"running {filename}: neither it nor the C library defines {words}", None)])
-    if not any(name == "main" and index != _SHN_UNDEF and is_function for name, index, is_function in rows):
+    if not any(one.name == "main" and one.is_defined and one.is_function for one in rows):
         raise CompileError([Diagnostic(f"running {filename}: it has no function main()", None)])
 
 

@@ -326,3 +326,7 @@ class TracepointTypes:
 
     def function(self, name: str) -> Function | None:
         return None
+
+    def similar(self, tag: str, name: str) -> list[str]:
+        """None: the kernel's types name every tracepoint too, as btf_trace_EVENT."""
+        return []

@@ -42,7 +42,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cfront.debug": _DATA,
     "cfront.lower": (*_DATA, "cfront.debug"),
     "cfront.emit": ("cfront.errors", "cfront.source"),
-    "cfront.run": ("cfront.errors",),
+    "cfront.run": ("cfront.emit", "cfront.errors"),
     "bcc_py.errors": _FACTS,
     "bcc_py.isa": _FACTS,
     "bcc_py.spec": ("bcc_py.isa", "cfront.uapi"),
