@@ -231,7 +231,7 @@ class SimKernel:
         self._check_open("loading a program")
         with self._lock:
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
-            verified = verify(spec, VerifierEnv({fd: one.spec for fd, one in live.items()}, allow_uninit_stack=True, cpus=self.cpus))
+            verified = verify(spec, VerifierEnv({fd: one.spec for fd, one in live.items()}, cpus=self.cpus))
             target = NativeTarget(
                 state=self._runtime.address_of(self._state), stack_top=self._runtime.address_of(self._state, "stack_top"),
                 cpu=self._runtime.address_of(self._state, "cpu"), helpers=native.helpers(),

@@ -17,34 +17,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bcc_py.errors import VerifierError
 from bcc_py.isa import PSEUDO_CALL, Insn
-from bcc_py.spec import LineInfo, MapSpec, ProgramSpec
+from bcc_py.spec import LineInfo, ProgramSpec
+from bcc_py.verifier.env import ALL_PRIVILEGES, NO_PRIVILEGES, Privileges, VerifierEnv
 from bcc_py.verifier.explore import MAX_FRAMES, MAX_STACK_BYTES, Explorer, Finding
-from bcc_py.verifier.rules import CONTEXTS, GPL_LICENSES, Refusal, Shape, check_form, shape_of
+from bcc_py.verifier.rules import CONTEXTS, Refusal, Shape, check_form, shape_of
 
-__all__ = ["Extent", "VerifiedProgram", "VerifierEnv", "verify"]
+__all__ = ["ALL_PRIVILEGES", "NO_PRIVILEGES", "Extent", "Privileges", "VerifiedProgram", "VerifierEnv", "verify"]
 
 _LOG_LINES = 20_000
 _CALL = 0x85
-
-
-@dataclass(frozen=True, slots=True)
-class VerifierEnv:
-    """What the kernel knows that the program does not say.
-
-    maps: by the descriptor that map loads name. insn_limit: instructions looked at, on all paths together.
-    allow_uninit_stack: reading stack that was never written is allowed, as Linux since 6.3 allows it to
-    programs loaded with CAP_PERFMON (the machine must then see to it that such bytes tell nothing).
-    cpus: possible CPUs, 0 if not known. has_log: a log even for what is accepted."""
-
-    maps: Mapping[int, MapSpec] = field(default_factory=dict)
-    insn_limit: int = 1_000_000
-    allow_uninit_stack: bool = False
-    cpus: int = 0
-    has_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +69,7 @@ def verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
     explorer = None
     try:
         shape = _shape(program)
-        explorer = _explorer(program, env, shape, log)
+        explorer = Explorer(program, shape, env, log.add if log.is_on else None)
         finding = explorer.run()
         depth = _stack_depth(program.insns, shape, finding)
     except Refusal as refusal:
@@ -124,18 +109,10 @@ def _shape(program: ProgramSpec) -> Shape:
     return shape_of(program.insns)
 
 
-def _explorer(program: ProgramSpec, env: VerifierEnv, shape: Shape, log: _Log) -> Explorer:
-    lines = {one.slot: f"; {one.text} @ {one.file.rpartition('/')[2]}:{one.line}:{one.col}" for one in program.lines}
-    return Explorer(
-        program.insns, shape, program.type, program.license in GPL_LICENSES, env.maps, env.insn_limit,
-        env.allow_uninit_stack, env.cpus, log.add if log.is_on else None, lines if log.is_on else {},
-    )
-
-
 def _log_of_refusal(program: ProgramSpec, env: VerifierEnv) -> _Log:
     log = _Log(True)
     try:
-        _explorer(program, env, shape_of(program.insns), log).run()
+        Explorer(program, shape_of(program.insns), env, log.add).run()
     except Refusal:
         pass  # the same as before: it is the log that is wanted
     return log

@@ -1,7 +1,7 @@
 """Every rule's accept and reject case, as text: against our verifier always, against Linux's when permitted.
 
 A case: `-- name`, `-- type` (a program type), any number of `-- map type,key,value,entries[,flags]` (named
-map[fd:1], map[fd:2], ... in the text), `-- license`, `-- limit` (instructions, for ours only), `-- asm`, then
+map[fd:1], map[fd:2], ... in the text), `-- license`, `-- limit` (instructions, for ours only), `-- privileges` (those of the loader, all without it), `-- asm`, then
 `-- accept` or `-- reject` with the sentence, which must be one of the last four lines of the log. `-- linux accept (why)` and
 `-- linux reject (why)` mark where Linux differs: in its verdict, or only in its sentence."""
 
@@ -16,7 +16,7 @@ import pytest
 from bcc_py.errors import VerifierError
 from bcc_py.isa import Insn, assemble
 from bcc_py.spec import MapSpec, ProgramSpec
-from bcc_py.verifier import VerifierEnv, verify
+from bcc_py.verifier import ALL_PRIVILEGES, Privileges, VerifierEnv, verify
 from cfront.uapi import MapType, ProgType
 from tests.verifier.linux_oracle import load, maps_of, with_fds
 
@@ -31,6 +31,7 @@ class Case:
     maps: list[MapSpec] = field(default_factory=list)
     license: str = "GPL"
     limit: int = 1_000_000
+    privileges: list[str] | None = None
     asm: str = ""
     reject: str = ""
     is_accepted: bool = False
@@ -66,6 +67,8 @@ def read_cases(path: Path) -> list[Case]:
             case.license = rest
         elif word == "limit":
             case.limit = int(rest)
+        elif word == "privileges":
+            case.privileges = rest.split()
         elif word == "asm":
             lines = []
         elif word in ("accept", "reject"):
@@ -87,7 +90,7 @@ def reasons(log: str) -> list[str]:
 
 @pytest.mark.parametrize("case", ALL, ids=lambda one: f"{one.file}: {one.name}")
 def test_case(case: Case) -> None:
-    env = VerifierEnv(dict(enumerate(case.maps, 1)), insn_limit=case.limit)
+    env = VerifierEnv(dict(enumerate(case.maps, 1)), insn_limit=case.limit, privileges=ALL_PRIVILEGES if case.privileges is None else Privileges.of(case.privileges))
     program = case.program(assemble(case.asm))
     if case.is_accepted:
         assert verify(program, env).insns_processed > 0
@@ -103,7 +106,7 @@ def test_case(case: Case) -> None:
 @pytest.mark.parametrize("case", ALL, ids=lambda one: f"{one.file}: {one.name}")
 def test_case_on_linux(case: Case, linux: None) -> None:
     with maps_of(case.maps) as fds:
-        verdict = load(with_fds(assemble(case.asm), fds), case.type, case.license, log_level=1)
+        verdict = load(with_fds(assemble(case.asm), fds), case.type, case.license, log_level=1, capabilities=case.privileges)
     if case.is_accepted or case.linux.startswith("accept"):
         assert verdict.errno == 0, verdict.sentence
     elif case.linux.startswith("reject"):

@@ -43,7 +43,7 @@ def is_accepted(spec: ProgramSpec, env: VerifierEnv) -> bool:
 def test_random_programs(linux: None) -> None:
     count = {(False, False): 0, (False, True): 0, (True, False): 0, (True, True): 0}
     with maps_of(MAPS) as fds:
-        env = VerifierEnv(dict(zip(fds, MAPS, strict=True)), allow_uninit_stack=True)
+        env = VerifierEnv(dict(zip(fds, MAPS, strict=True)))
         for seed in range(20_000, 20_300):
             insns = with_fds(assemble(program(seed)), fds)
             theirs = load(insns, ProgType.KPROBE, log_level=1).errno == 0
@@ -59,7 +59,7 @@ def test_random_loops(linux: None) -> None:
     """Linux may give up where we do not; what it refuses for a reason we refuse."""
     both = 0
     with maps_of(MAPS) as fds:
-        env = VerifierEnv(dict(zip(fds, MAPS, strict=True)), allow_uninit_stack=True, insn_limit=5_000)
+        env = VerifierEnv(dict(zip(fds, MAPS, strict=True)), insn_limit=5_000)
         for seed in range(1100, 1200):
             insns = with_fds(assemble(random_loops.program(seed)), fds)
             if not is_accepted(ProgramSpec("random", "", ProgType.KPROBE, insns), env):
@@ -71,7 +71,7 @@ def test_random_loops(linux: None) -> None:
 
 
 def test_what_is_forgotten_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = VerifierEnv(dict(enumerate(MAPS, 1)), allow_uninit_stack=True, insn_limit=3_000)
+    env = VerifierEnv(dict(enumerate(MAPS, 1)), insn_limit=3_000)
     specs = [ProgramSpec("random", "", ProgType.KPROBE, assemble(random_loops.program(seed))) for seed in range(1250, 1350)]
     accepted = [spec for spec in specs if is_accepted(spec, env)]
     assert len(accepted) > 40, "the generator has lost its touch"
@@ -88,14 +88,6 @@ def test_what_is_forgotten_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> N
             verify(spec, env)
         except VerifierError as error:
             assert "too large" in str(error)
-
-
-def test_strict_stack_accepts_no_more() -> None:
-    maps = dict(enumerate(MAPS, 1))
-    for seed in range(300):
-        spec = ProgramSpec("random", "", ProgType.KPROBE, assemble(program(seed)))
-        if is_accepted(spec, VerifierEnv(maps)):
-            assert is_accepted(spec, VerifierEnv(maps, allow_uninit_stack=True))
 
 
 def placed(spec: ProgramSpec, fds: dict[str, int]) -> ProgramSpec:

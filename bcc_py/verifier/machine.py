@@ -1,0 +1,113 @@
+"""What all rules look at: the state of the path that is followed, and what exploration learns.
+
+Machine is the lowest of the classes that make up the explorer, one floor a file: arith.py, memory.py, branch.py,
+calls.py and explore.py stand on it, each on those before. Here are registers, frames, ids, and the paths
+that are left for later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bcc_py.spec import ProgramSpec
+from bcc_py.verifier.domain import UNKNOWN, UNKNOWN32, Pointer, Value, unsigned_range
+from bcc_py.verifier.env import VerifierEnv
+from bcc_py.verifier.precision import Checkpoint, need
+from bcc_py.verifier.prune import Pruner
+from bcc_py.verifier.rules import GPL_LICENSES, Refusal, Shape
+from bcc_py.verifier.state import Frame, State
+
+__all__ = ["LOADED", "M32", "MAX_STACK_BYTES", "MAX_VAR_OFF", "PATH_ENDS", "SIZES", "Finding", "Machine"]
+
+MAX_STACK_BYTES = 512
+MAX_VAR_OFF = 1 << 29
+PATH_ENDS = -1
+M32 = (1 << 32) - 1
+SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
+LOADED = {1: unsigned_range(0, 0xFF), 2: unsigned_range(0, 0xFFFF), 4: UNKNOWN32, 8: UNKNOWN}
+_MAX_PENDING = 8192
+
+
+@dataclass(slots=True)
+class Finding:
+    """What exploration learnt. insns_processed: instructions looked at, on all paths; stack_bytes: depth for
+    each function, a multiple of 8; kinds: slot of a load or store -> kind of memory ("fp", "ctx",
+    "map_value", "ringbuf_mem", "pkt", ...; several joined by "|"); reached: slots some path executes."""
+
+    insns_processed: int = 0
+    peak_states: int = 0
+    stack_bytes: list[int] = field(default_factory=list)
+    kinds: dict[int, str] = field(default_factory=dict)
+    reached: set[int] = field(default_factory=set)
+
+
+class Machine:
+    """The state of one exploration of one program."""
+
+    def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv, log: Callable[[str], None] | None) -> None:
+        self.program = program
+        self.insns = program.insns
+        self.shape = shape
+        self.weighed = shape.weighed
+        self.type = program.type
+        self.attach_type = program.expected_attach_type
+        self.is_gpl = program.license in GPL_LICENSES
+        self.maps = env.maps
+        self.insn_limit = env.insn_limit
+        self.privileges = env.privileges
+        self.allow_uninit_stack = env.privileges.perfmon
+        self.cpus = env.cpus
+        self.types = env.types
+        self.log = log
+        self.finding = Finding(stack_bytes=[0] * len(shape.starts))
+        self.slot = 0
+        self._ids = 0
+        self._pruner = Pruner(shape)
+        self._met: set[int] = set()
+        self._parent: Checkpoint | None = None
+        self._pending: list[tuple[State, int, int, Checkpoint | None]] = []
+        self._jumps = 0
+        self._last_jumps = 0
+        self._last_insns = 0
+        regs: list[Value | None] = [None] * 11
+        regs[1] = Pointer("ctx")
+        regs[10] = Pointer("fp")
+        self.state = State([Frame(regs, {}, -1, 0, [0] * 11, {})])
+        self.frame = self.state.frames[0]
+        self.regs = regs
+        self.sources = self.frame.sources
+        self._loaded_from = 0
+
+    def _enter_frame(self) -> None:
+        self.frame = self.state.frames[-1]
+        self.regs = self.frame.regs
+        self.sources = self.frame.sources
+
+    def _push(self, state: State, slot: int) -> None:
+        if len(self._pending) >= _MAX_PENDING:
+            raise Refusal(f"The sequence of {len(self._pending)} jumps is too complex.")
+        self._pending.append((state, self.slot, slot, self._parent))
+        if self._parent is not None:
+            self._parent.unfinished += 1
+
+    def _new_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    # ---- registers
+
+    def _read(self, number: int) -> Value:
+        value = self.regs[number]
+        if value is None:
+            raise Refusal(f"R{number} !read_ok")
+        return value
+
+    def _check_writable(self, number: int) -> None:
+        if number == 10:
+            raise Refusal("frame pointer is read only")
+
+    def _need(self, regno: int) -> None:
+        """The number in this register decides something."""
+        places = self.sources[regno]
+        if places:
+            need(self._parent, places)
