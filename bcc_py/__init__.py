@@ -5,7 +5,13 @@ kernel (no root, any machine, repeatable) or on the real one.
     b = BPF(text='int kprobe__sys_clone(void *ctx) { bpf_trace_printk("hello\\\\n"); return 0; }', kernel="sim")
     b.trace_print()
 
-BPF and its tables are BCC's; what is new is `kernel`: "sim", "replay:FILE" or "linux"."""
+BPF and its tables are BCC's; what is new is `kernel`: "sim", "replay:FILE" or "linux". verify() and verify_object()
+ask the verifier alone, without a kernel."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 from bcc_py.bpf import BPF, Function, kernel_from_spec
 from bcc_py.errors import (
@@ -23,6 +29,9 @@ from bcc_py.errors import (
 )
 from bcc_py.table import Table
 
+if TYPE_CHECKING:
+    from bcc_py.verdict import Verdict, verify, verify_object
+
 __version__ = "0.1.0"
 __all__ = [
     "BPF",
@@ -38,7 +47,17 @@ __all__ = [
     "ObjectError",
     "SymbolError",
     "Table",
+    "Verdict",
     "VerifierError",
     "__version__",
     "kernel_from_spec",
+    "verify",
+    "verify_object",
 ]
+_LATER = frozenset(("Verdict", "verify", "verify_object"))  # what brings the verifier is imported when first asked for
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(importlib.import_module("bcc_py.verdict"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,6 +26,7 @@ from bcc_py.errors import BpfError, CompileError, NotSupportedError
 __all__ = ["TOOLS", "clock_text", "flag_values", "follow", "main", "number_of", "opened", "pid", "regex", "running", "seconds", "shown", "tool"]
 
 TOOLS = ("execsnoop", "exitsnoop", "syscount", "tcpstates")
+_COMMANDS = {"verify": "bcc_py.verify_command", **{name: f"bcc_py.tools.{name}" for name in TOOLS}}
 _MAX_PID = 1 << 22  # PID_MAX_LIMIT
 _MISSING_EVENT = re.compile(r"'struct tracepoint__([a-z0-9_]+?)__(\w+)' is not defined")
 
@@ -190,11 +191,11 @@ class _Tools(click.Group):
     """Subcommands that are imported when named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *TOOLS])
+        return sorted([*super().list_commands(ctx), *_COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in TOOLS:
-            found: click.Command = importlib.import_module(f"bcc_py.tools.{cmd_name}").main
+        if cmd_name in _COMMANDS:
+            found: click.Command = importlib.import_module(_COMMANDS[cmd_name]).main
             return found
         return super().get_command(ctx, cmd_name)
 

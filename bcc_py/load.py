@@ -20,7 +20,7 @@ from bcc_py.kernel import Kernel, Map, Program
 from bcc_py.spec import ObjectSpec, ProgramSpec, Reloc, RelocKind
 from cfront.uapi import ProgType
 
-__all__ = ["Loaded", "load", "load_maps", "relocate", "with_type"]
+__all__ = ["Loaded", "load", "load_maps", "relocate", "with_descriptors", "with_type"]
 
 _LDDW = 0x18
 _PSEUDO = {RelocKind.MAP: PSEUDO_MAP_FD, RelocKind.MAP_VALUE: PSEUDO_MAP_VALUE}
@@ -71,9 +71,14 @@ def load_maps(spec: ObjectSpec, kernel: Kernel) -> dict[str, Map]:
 
 def relocate(program: ProgramSpec, maps: Mapping[str, Map]) -> ProgramSpec:
     """program with its map loads naming the descriptors of maps, and no relocation left open. Raises LoadError."""
+    return with_descriptors(program, {name: one.fd for name, one in maps.items()})
+
+
+def with_descriptors(program: ProgramSpec, fds: Mapping[str, int]) -> ProgramSpec:
+    """program with its map loads naming these descriptors by map, and no relocation left open. Raises LoadError."""
     insns = list(program.insns)
     for one in program.relocs:
-        _patch(insns, one, program, maps)
+        _patch(insns, one, program, fds)
     return dataclasses.replace(program, insns=tuple(insns), relocs=())
 
 
@@ -84,16 +89,16 @@ def with_type(program: ProgramSpec, types: Mapping[str, ProgType]) -> ProgramSpe
     return dataclasses.replace(program, type=types[program.name])
 
 
-def _patch(insns: list[Insn], reloc: Reloc, program: ProgramSpec, maps: Mapping[str, Map]) -> None:
+def _patch(insns: list[Insn], reloc: Reloc, program: ProgramSpec, fds: Mapping[str, int]) -> None:
     doing = f"relocating program {program.name}: slot {reloc.slot}"
     if reloc.kind not in _PSEUDO:
         raise LoadError(f"{doing}: a {reloc.kind.value} relocation of {reloc.symbol} is left open", program.name)
-    if reloc.symbol not in maps:
+    if reloc.symbol not in fds:
         raise LoadError(f"{doing}: the object has no map {reloc.symbol}", program.name)
     if not 0 <= reloc.slot < len(insns) - 1 or insns[reloc.slot].code != _LDDW:
         raise LoadError(f"{doing}: not a 64-bit immediate load", program.name)
     if not 0 <= reloc.addend < 1 << 31:
         raise LoadError(f"{doing}: {reloc.symbol}+{reloc.addend} is outside the map's value", program.name)
     first, second = insns[reloc.slot], insns[reloc.slot + 1]
-    insns[reloc.slot] = first._replace(src=_PSEUDO[reloc.kind], imm=maps[reloc.symbol].fd)
+    insns[reloc.slot] = first._replace(src=_PSEUDO[reloc.kind], imm=fds[reloc.symbol])
     insns[reloc.slot + 1] = second._replace(imm=reloc.addend if reloc.kind is RelocKind.MAP_VALUE else 0)

@@ -5,6 +5,7 @@ read_object (elf.py) makes an ObjectSpec; load (load.py) turns it into live hand
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bcc_py.isa import Insn
@@ -113,7 +114,9 @@ class FuncInfo:
 class ProgramSpec:
     """One loadable function with everything it calls in the same object appended behind it, so calls
     between them are resolved (src=PSEUDO_CALL, imm relative to the next slot) and only MAP and MAP_VALUE
-    relocations are open. functions[0] begins at slot 0."""
+    relocations are open. functions[0] begins at slot 0. flags: BPF_F_* of the loading (include/uapi/linux/bpf.h);
+    attach_to: the kernel function whose arguments are the context of a TRACING or LSM program.
+    kernel_functions: by slot, the kernel functions that it calls; their relocations are open too."""
 
     name: str
     section: str
@@ -126,6 +129,9 @@ class ProgramSpec:
     functions: tuple[FuncInfo, ...] = ()
     lines: tuple[LineInfo, ...] = ()
     btf: bytes = field(default=b"", repr=False)  # the object's .BTF, whole
+    flags: int = 0
+    attach_to: str = ""
+    kernel_functions: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,32 @@ class Btf:
         """The id of the function of that name; None if there is none."""
         return self._id((_FUNC,), name)
 
+    def name(self, id: int) -> str:
+        """The name of the type with that id, "" if it has none."""
+        return self._string(self._words[self._at[id]]) if 0 < id < len(self._at) else ""
+
+    def section(self, id: int) -> list[tuple[CType, int]]:
+        """The variables of a section (.data) with their offsets; none where the type is no section."""
+        words, pos = self._words, self._at[id] if 0 < id < len(self._at) else 0
+        if not pos or words[pos + 1] >> 24 & 31 != _DATASEC:
+            return []
+        count = words[pos + 1] & 0xFFFF
+        return [(self.type(words[at]), words[at + 1]) for at in range(pos + 3, pos + 3 + 3 * count, 3)]
+
+    def linkage(self, id: int) -> int:
+        """Of a function: 0 static, 1 global, 2 defined elsewhere."""
+        return self._words[self._at[id] + 1] & 0xFFFF if 0 < id < len(self._at) else 0
+
+    def argument_tags(self, id: int, index: int) -> frozenset[str]:
+        """What `__arg_...` marks the source has at one argument of a function ("ctx", "nonnull", ...)."""
+        words, found = self._words, set()
+        for pos in self._at[1:]:
+            if words[pos + 1] >> 24 & 31 == _DECL_TAG and words[pos + 2] == id and words[pos + 3] == index:
+                text = self._string(words[pos])
+                if text.startswith("arg:"):
+                    found.add(text[4:])
+        return frozenset(found)
+
     def enumerator(self, name: str) -> int | None:
         """The value of an enumerator."""
         key = name.encode()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cfront.source import Span
 
-__all__ = ["MAX_DIAGNOSTICS", "BpfError", "CompileError", "Diagnostic", "ObjectError", "counted"]
+__all__ = ["MAX_DIAGNOSTICS", "BpfError", "CompileError", "Diagnostic", "ObjectError", "counted", "pointed"]
 
 MAX_DIAGNOSTICS = 20
 _WINDOW = 160  # columns of a long source line that are shown
@@ -21,6 +21,15 @@ _WINDOW = 160  # columns of a long source line that are shown
 def counted(number: int, noun: str) -> str:
     """number and noun, in the plural where it is not one."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def pointed(source_line: str, col: int) -> list[str]:
+    """A source line and a caret under its column (from 1), indented; of a long line what is around the caret."""
+    text, at = source_line.expandtabs(1), max(col - 1, 0)
+    if len(text) > _WINDOW:
+        start = max(at - _WINDOW // 2, 0)
+        text, at = text[start : start + _WINDOW], at - start
+    return [f"    {text}", "    " + " " * min(at, len(text)) + "^"]
 
 
 class BpfError(Exception):
@@ -47,12 +56,7 @@ class Diagnostic:
         flag = f" [-W{self.group}]" if self.group else ""
         rows = [f"{where}{self.severity}: {self.message}{flag}"]
         if self.span and self.source_line:
-            text = self.source_line.expandtabs(1)
-            col = max(self.span.col - 1, 0)
-            if len(text) > _WINDOW:
-                start = max(col - _WINDOW // 2, 0)
-                text, col = text[start : start + _WINDOW], col - start
-            rows += [f"    {text}", "    " + " " * min(col, len(text)) + "^"]
+            rows += pointed(self.source_line, self.span.col)
         if self.span and self.span.macro:
             rows.append("    in expansion of macro " + ", of ".join(reversed(self.span.macro.split(" "))))
         if self.hint:

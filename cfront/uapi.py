@@ -211,40 +211,77 @@ class Ret(enum.Enum):
     INTEGER = enum.auto()
     VOID = enum.auto()
     MAP_VALUE_OR_NULL = enum.auto()  # of the map that was the first argument
+    MAP_VALUE = enum.auto()  # the same, never 0
     RINGBUF_MEM_OR_NULL = enum.auto()  # as many bytes as the constant size argument says; must be released
+    DYNPTR_MEM_OR_NULL = enum.auto()  # as many bytes as the constant size argument says, while the dynptr lives
     KERNEL_ADDRESS = enum.auto()  # an integer to the verifier, a kernel pointer to the C programmer
     BTF_TASK = enum.auto()  # trusted struct task_struct *
-    OTHER = enum.auto()  # a pointer that our verifier does not follow yet: it refuses the call
+    BTF = enum.auto()  # a pointer to struct ret_btf
+    BTF_OR_NULL = enum.auto()
+    KPTR_OR_NULL = enum.auto()  # what lay in the kptr field that was the first argument; must be released
+    SOCKET_OR_NULL = enum.auto()
+    SOCK_COMMON_OR_NULL = enum.auto()
+    TCP_SOCK_OR_NULL = enum.auto()
+    MEM_OR_BTF = enum.auto()  # read-only: this CPU's copy of the per-CPU variable that was the argument
+    MEM_OR_BTF_OR_NULL = enum.auto()
 
 
 class Arg(enum.Enum):
     """What must be in an argument's register. MEM kinds are followed by a SIZE kind."""
 
     ANYTHING = enum.auto()  # any initialised scalar or pointer
+    SCALAR = enum.auto()  # any initialised scalar
+    UNUSED = enum.auto()  # not looked at, it need not even be initialised
     CTX = enum.auto()
+    CTX_OR_NULL = enum.auto()
     CONST_MAP_PTR = enum.auto()
     MAP_KEY = enum.auto()  # key_size readable bytes
     MAP_VALUE = enum.auto()  # value_size readable bytes
+    MAP_VALUE_OR_NULL = enum.auto()  # value_size readable bytes, or 0
     UNINIT_MAP_VALUE = enum.auto()  # value_size writable bytes
     MEM = enum.auto()  # readable bytes
     MEM_OR_NULL = enum.auto()
     UNINIT_MEM = enum.auto()  # writable bytes
+    MEM_WRITE = enum.auto()  # bytes that must be initialised and are written
+    MEM_WRITE_OR_NULL = enum.auto()
+    FIXED_MEM = enum.auto()  # arg_bytes readable bytes
+    FIXED_WRITE = enum.auto()  # arg_bytes aligned bytes that must be initialised and are written
+    UNINIT_LONG = enum.auto()  # 8 writable bytes, aligned
     SIZE = enum.auto()  # > 0
     SIZE_OR_ZERO = enum.auto()
     CONST_ALLOC_SIZE = enum.auto()  # a known constant
     ALLOC_MEM = enum.auto()  # memory from ringbuf_reserve; this call releases it
-    MEM_WRITE = enum.auto()  # bytes that must be initialised and are written
-    MAP_VALUE_OR_NULL = enum.auto()  # value_size readable bytes, or 0
     CONST_STR = enum.auto()  # a string ending in NUL within a frozen read-only map value
-    UNINIT_LONG = enum.auto()  # 8 writable bytes, aligned
+    SPIN_LOCK = enum.auto()  # struct bpf_spin_lock in a map value or an allocated object
+    TIMER = enum.auto()  # struct bpf_timer in a map value
+    KPTR_DEST = enum.auto()  # a kptr field in a map value or an allocated object
+    KPTR_OR_NULL = enum.auto()  # an object of the type of that field, owned; this call releases it
     BTF_TASK = enum.auto()  # trusted struct task_struct *
-    OTHER = enum.auto()  # what our verifier does not follow yet (socket, dynptr, callback): it refuses the call
+    BTF = enum.auto()  # trusted pointer to struct arg_btf
+    BTF_OR_NULL = enum.auto()
+    PERCPU_BTF = enum.auto()  # a per-CPU variable of the kernel, or a per-CPU object
+    SOCK_COMMON = enum.auto()  # any socket of the BPF kinds
+    BTF_SOCK_COMMON = enum.auto()  # the same, or a trusted pointer to one of the kernel's
+    BTF_SOCK_COMMON_OR_NULL = enum.auto()
+    SOCKET_OR_NULL = enum.auto()  # a full socket
+    FUNC = enum.auto()  # the address of a function of the program
+    STACK_OR_NULL = enum.auto()  # a place on the stack, which the callback gets
+    DYNPTR = enum.auto()  # initialised, of any kind
+    RINGBUF_DYNPTR = enum.auto()  # from ringbuf_reserve_dynptr; this call releases it
+    UNINIT_LOCAL_DYNPTR = enum.auto()  # 16 bytes of stack that become a dynptr over memory
+    UNINIT_RINGBUF_DYNPTR = enum.auto()  # 16 bytes of stack that become one to release
 
 
 @dataclass(frozen=True, slots=True)
 class Helper:
     """A numbered helper. name: without bpf_. prototype: its C type, written with * for the name
-    ("long (*)(void *dst, u32 size)"); a program calls it with at most five arguments."""
+    ("long (*)(void *dst, u32 size)"); a program calls it with at most five arguments.
+
+    arg_bytes: how many bytes each FIXED argument has, by position, 0 for the others. arg_btf, ret_btf: the
+    struct of its BTF argument and result. releases: the position of the argument whose reference ends here, -1
+    for none. acquires: the result is a reference to release (map_lookup_elem: with a map of sockets). is_cast: the result
+    is the first argument under another type, and shares its reference. reads_packet: memory arguments may lie in
+    the packet. moves_packet: pointers into the packet are invalid afterwards. sleeps: only for sleepable programs."""
 
     id: int
     name: str
@@ -253,10 +290,53 @@ class Helper:
     prototype: str
     ret: Ret
     args: tuple[Arg, ...]
+    arg_bytes: tuple[int, ...] = ()
+    arg_btf: str = ""
+    ret_btf: str = ""
+    releases: int = -1
+    acquires: bool = False
+    is_cast: bool = False
+    reads_packet: bool = False
+    moves_packet: bool = False
+    sleeps: bool = False
 
 
-def _row(name: str, since: str, prototype: str, ret: Ret, *args: Arg, gpl: bool = False) -> Helper:
-    return Helper(HELPER_IDS[name], name, since, gpl, prototype, ret, args)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_RELEASING = (Arg.ALLOC_MEM, Arg.KPTR_OR_NULL, Arg.RINGBUF_DYNPTR)
+_ACQUIRING = _names("sk_lookup_tcp sk_lookup_udp skc_lookup_tcp ringbuf_reserve kptr_xchg")
+_CASTS = _names("""
+    sk_fullsock tcp_sock skc_to_tcp_sock skc_to_tcp6_sock skc_to_udp6_sock skc_to_mptcp_sock skc_to_tcp_timewait_sock
+    skc_to_tcp_request_sock
+""")
+_PACKET_READERS = _names("""
+    map_lookup_elem map_update_elem map_delete_elem map_push_elem map_lookup_percpu_elem csum_diff sk_lookup_tcp
+    sk_lookup_udp skc_lookup_tcp tcp_check_syncookie tcp_gen_syncookie tcp_raw_gen_syncookie_ipv4
+    tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 tcp_raw_check_syncookie_ipv6
+""")
+# a tail call's target may call any of the others
+_PACKET_MOVERS = _names("""
+    clone_redirect l3_csum_replace l4_csum_replace lwt_push_encap lwt_seg6_action lwt_seg6_adjust_srh
+    lwt_seg6_store_bytes msg_pop_data msg_pull_data msg_push_data skb_adjust_room skb_change_head skb_change_proto
+    skb_change_tail skb_pull_data skb_store_bytes skb_vlan_pop skb_vlan_push store_hdr_opt xdp_adjust_head
+    xdp_adjust_meta xdp_adjust_tail tail_call
+""")
+_SLEEPERS = _names("""
+    copy_from_user copy_from_user_task ima_inode_hash ima_file_hash sys_bpf sys_close btf_find_by_name_kind
+""")
+
+
+def _row(
+    name: str, since: str, prototype: str, ret: Ret, *args: Arg, gpl: bool = False, btf: str = "", gives: str = "",
+    arg_bytes: tuple[int, ...] = (),
+) -> Helper:
+    releases = 0 if name == "sk_release" else next((at for at, arg in enumerate(args) if arg in _RELEASING), -1)
+    return Helper(
+        HELPER_IDS[name], name, since, gpl, prototype, ret, args, arg_bytes, btf, gives, releases, name in _ACQUIRING,
+        name in _CASTS, name in _PACKET_READERS, name in _PACKET_MOVERS, name in _SLEEPERS,
+    )
 
 
 HELPERS: tuple[Helper, ...] = (
@@ -308,7 +388,7 @@ HELPERS: tuple[Helper, ...] = (
     _row("get_socket_cookie", "4.12", "u64 (*)(void *sk)", Ret.INTEGER, Arg.CTX),
     _row("get_socket_uid", "4.12", "u32 (*)(void *skb)", Ret.INTEGER, Arg.CTX),
     _row("set_hash", "4.13", "long (*)(void *skb, u32 hash)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING),
-    _row("setsockopt", "4.13", "long (*)(void *ctx, int level, int optname, void *optval, int optlen)", Ret.INTEGER, Arg.OTHER, Arg.ANYTHING, Arg.ANYTHING, Arg.MEM, Arg.SIZE),
+    _row("setsockopt", "4.13", "long (*)(void *ctx, int level, int optname, void *optval, int optlen)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING, Arg.MEM, Arg.SIZE),
     _row("skb_adjust_room", "4.13", "long (*)(void *skb, s32 len_diff, u32 mode, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING, Arg.ANYTHING),
     _row("redirect_map", "4.14", "long (*)(void *map, u32 key, u64 flags)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.ANYTHING),
     _row("sk_redirect_map", "4.14", "long (*)(void *skb, void *map, u32 key, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.ANYTHING),
@@ -316,7 +396,7 @@ HELPERS: tuple[Helper, ...] = (
     _row("xdp_adjust_meta", "4.15", "long (*)(void *xdp_md, int delta)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING),
     _row("perf_event_read_value", "4.15", "long (*)(void *map, u64 flags, void *buf, u32 buf_size)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.UNINIT_MEM, Arg.SIZE, gpl=True),
     _row("perf_prog_read_value", "4.15", "long (*)(void *ctx, void *buf, u32 buf_size)", Ret.INTEGER, Arg.CTX, Arg.UNINIT_MEM, Arg.SIZE, gpl=True),
-    _row("getsockopt", "4.15", "long (*)(void *ctx, int level, int optname, void *optval, int optlen)", Ret.INTEGER, Arg.OTHER, Arg.ANYTHING, Arg.ANYTHING, Arg.UNINIT_MEM, Arg.SIZE),
+    _row("getsockopt", "4.15", "long (*)(void *ctx, int level, int optname, void *optval, int optlen)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING, Arg.UNINIT_MEM, Arg.SIZE),
     _row("override_return", "4.16", "long (*)(void *regs, u64 rc)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, gpl=True),
     _row("sock_ops_cb_flags_set", "4.16", "long (*)(void *skops, int flags)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING),
     _row("msg_redirect_map", "4.17", "long (*)(void *msg, void *map, u32 key, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.ANYTHING),
@@ -340,107 +420,107 @@ HELPERS: tuple[Helper, ...] = (
     _row("rc_keydown", "4.18", "long (*)(void *ctx, u32 protocol, u64 scancode, u32 toggle)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING, Arg.ANYTHING, gpl=True),
     _row("skb_cgroup_id", "4.18", "u64 (*)(void *skb)", Ret.INTEGER, Arg.CTX),
     _row("get_current_cgroup_id", "4.18", "u64 (*)(void)", Ret.INTEGER),
-    _row("get_local_storage", "4.19", "void *(*)(void *map, u64 flags)", Ret.OTHER, Arg.CONST_MAP_PTR, Arg.ANYTHING),
+    _row("get_local_storage", "4.19", "void *(*)(void *map, u64 flags)", Ret.MAP_VALUE, Arg.CONST_MAP_PTR, Arg.ANYTHING),
     _row("sk_select_reuseport", "4.19", "long (*)(void *reuse, void *map, void *key, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.CONST_MAP_PTR, Arg.MAP_KEY, Arg.ANYTHING),
     _row("skb_ancestor_cgroup_id", "4.19", "u64 (*)(void *skb, int ancestor_level)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING),
-    _row("sk_lookup_tcp", "4.20", "void *(*)(void *ctx, void *tuple, u32 tuple_size, u64 netns, u64 flags)", Ret.OTHER, Arg.CTX, Arg.MEM, Arg.SIZE, Arg.ANYTHING, Arg.ANYTHING),
-    _row("sk_lookup_udp", "4.20", "void *(*)(void *ctx, void *tuple, u32 tuple_size, u64 netns, u64 flags)", Ret.OTHER, Arg.CTX, Arg.MEM, Arg.SIZE, Arg.ANYTHING, Arg.ANYTHING),
-    _row("sk_release", "4.20", "long (*)(void *sock)", Ret.INTEGER, Arg.OTHER),
+    _row("sk_lookup_tcp", "4.20", "void *(*)(void *ctx, void *tuple, u32 tuple_size, u64 netns, u64 flags)", Ret.SOCKET_OR_NULL, Arg.CTX, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.ANYTHING),
+    _row("sk_lookup_udp", "4.20", "void *(*)(void *ctx, void *tuple, u32 tuple_size, u64 netns, u64 flags)", Ret.SOCKET_OR_NULL, Arg.CTX, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.ANYTHING),
+    _row("sk_release", "4.20", "long (*)(void *sock)", Ret.INTEGER, Arg.BTF_SOCK_COMMON),
     _row("map_push_elem", "4.20", "long (*)(void *map, const void *value, u64 flags)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.MAP_VALUE, Arg.ANYTHING),
     _row("map_pop_elem", "4.20", "long (*)(void *map, void *value)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.UNINIT_MAP_VALUE),
     _row("map_peek_elem", "4.20", "long (*)(void *map, void *value)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.UNINIT_MAP_VALUE),
     _row("msg_push_data", "4.20", "long (*)(void *msg, u32 start, u32 len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING, Arg.ANYTHING),
     _row("msg_pop_data", "5.0", "long (*)(void *msg, u32 start, u32 len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING, Arg.ANYTHING),
     _row("rc_pointer_rel", "5.0", "long (*)(void *ctx, s32 rel_x, s32 rel_y)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING, gpl=True),
-    _row("spin_lock", "5.1", "long (*)(void *lock)", Ret.VOID, Arg.OTHER),
-    _row("spin_unlock", "5.1", "long (*)(void *lock)", Ret.VOID, Arg.OTHER),
-    _row("sk_fullsock", "5.1", "void *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
-    _row("tcp_sock", "5.1", "void *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
+    _row("spin_lock", "5.1", "long (*)(void *lock)", Ret.VOID, Arg.SPIN_LOCK),
+    _row("spin_unlock", "5.1", "long (*)(void *lock)", Ret.VOID, Arg.SPIN_LOCK),
+    _row("sk_fullsock", "5.1", "void *(*)(void *sk)", Ret.SOCKET_OR_NULL, Arg.SOCK_COMMON),
+    _row("tcp_sock", "5.1", "void *(*)(void *sk)", Ret.TCP_SOCK_OR_NULL, Arg.SOCK_COMMON),
     _row("skb_ecn_set_ce", "5.1", "long (*)(void *skb)", Ret.INTEGER, Arg.CTX),
-    _row("get_listener_sock", "5.1", "void *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
-    _row("skc_lookup_tcp", "5.2", "void *(*)(void *ctx, void *tuple, u32 tuple_size, u64 netns, u64 flags)", Ret.OTHER, Arg.CTX, Arg.MEM, Arg.SIZE, Arg.ANYTHING, Arg.ANYTHING),
-    _row("tcp_check_syncookie", "5.2", "long (*)(void *sk, void *iph, u32 iph_len, struct tcphdr *th, u32 th_len)", Ret.INTEGER, Arg.OTHER, Arg.MEM, Arg.SIZE, Arg.MEM, Arg.SIZE, gpl=True),
+    _row("get_listener_sock", "5.1", "void *(*)(void *sk)", Ret.SOCKET_OR_NULL, Arg.SOCK_COMMON),
+    _row("skc_lookup_tcp", "5.2", "void *(*)(void *ctx, void *tuple, u32 tuple_size, u64 netns, u64 flags)", Ret.SOCK_COMMON_OR_NULL, Arg.CTX, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.ANYTHING),
+    _row("tcp_check_syncookie", "5.2", "long (*)(void *sk, void *iph, u32 iph_len, struct tcphdr *th, u32 th_len)", Ret.INTEGER, Arg.BTF_SOCK_COMMON, Arg.MEM, Arg.SIZE, Arg.MEM, Arg.SIZE, gpl=True),
     _row("sysctl_get_name", "5.2", "long (*)(void *ctx, char *buf, u64 buf_len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.MEM_WRITE, Arg.SIZE, Arg.ANYTHING),
     _row("sysctl_get_current_value", "5.2", "long (*)(void *ctx, char *buf, u64 buf_len)", Ret.INTEGER, Arg.CTX, Arg.UNINIT_MEM, Arg.SIZE),
     _row("sysctl_get_new_value", "5.2", "long (*)(void *ctx, char *buf, u64 buf_len)", Ret.INTEGER, Arg.CTX, Arg.UNINIT_MEM, Arg.SIZE),
     _row("sysctl_set_new_value", "5.2", "long (*)(void *ctx, const char *buf, u64 buf_len)", Ret.INTEGER, Arg.CTX, Arg.MEM, Arg.SIZE),
     _row("strtol", "5.2", "long (*)(const char *buf, u64 buf_len, u64 flags, long *res)", Ret.INTEGER, Arg.MEM, Arg.SIZE, Arg.ANYTHING, Arg.UNINIT_LONG),
     _row("strtoul", "5.2", "long (*)(const char *buf, u64 buf_len, u64 flags, unsigned long *res)", Ret.INTEGER, Arg.MEM, Arg.SIZE, Arg.ANYTHING, Arg.UNINIT_LONG),
-    _row("sk_storage_get", "5.2", "void *(*)(void *map, void *sk, void *value, u64 flags)", Ret.OTHER, Arg.CONST_MAP_PTR, Arg.OTHER, Arg.OTHER, Arg.ANYTHING),
-    _row("sk_storage_delete", "5.2", "long (*)(void *map, void *sk)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.OTHER),
+    _row("sk_storage_get", "5.2", "void *(*)(void *map, void *sk, void *value, u64 flags)", Ret.MAP_VALUE_OR_NULL, Arg.CONST_MAP_PTR, Arg.BTF_SOCK_COMMON_OR_NULL, Arg.MAP_VALUE_OR_NULL, Arg.ANYTHING),
+    _row("sk_storage_delete", "5.2", "long (*)(void *map, void *sk)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.BTF_SOCK_COMMON_OR_NULL),
     _row("send_signal", "5.3", "long (*)(u32 sig)", Ret.INTEGER, Arg.ANYTHING),
-    _row("tcp_gen_syncookie", "5.3", "s64 (*)(void *sk, void *iph, u32 iph_len, struct tcphdr *th, u32 th_len)", Ret.INTEGER, Arg.OTHER, Arg.MEM, Arg.SIZE, Arg.MEM, Arg.SIZE, gpl=True),
-    _row("skb_output", "5.5", "long (*)(void *ctx, void *map, u64 flags, void *data, u64 size)", Ret.INTEGER, Arg.OTHER, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.MEM, Arg.SIZE_OR_ZERO, gpl=True),
+    _row("tcp_gen_syncookie", "5.3", "s64 (*)(void *sk, void *iph, u32 iph_len, struct tcphdr *th, u32 th_len)", Ret.INTEGER, Arg.BTF_SOCK_COMMON, Arg.MEM, Arg.SIZE, Arg.MEM, Arg.SIZE, gpl=True),
+    _row("skb_output", "5.5", "long (*)(void *ctx, void *map, u64 flags, void *data, u64 size)", Ret.INTEGER, Arg.BTF, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.MEM, Arg.SIZE_OR_ZERO, gpl=True, btf="sk_buff"),
     _row("probe_read_user", "5.5", "long (*)(void *dst, u32 size, const void *unsafe_ptr)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True),
     _row("probe_read_kernel", "5.5", "long (*)(void *dst, u32 size, const void *unsafe_ptr)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True),
     _row("probe_read_user_str", "5.5", "long (*)(void *dst, u32 size, const void *unsafe_ptr)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True),
     _row("probe_read_kernel_str", "5.5", "long (*)(void *dst, u32 size, const void *unsafe_ptr)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True),
-    _row("tcp_send_ack", "5.6", "long (*)(void *tp, u32 rcv_nxt)", Ret.INTEGER, Arg.OTHER, Arg.ANYTHING, gpl=True),
+    _row("tcp_send_ack", "5.6", "long (*)(void *tp, u32 rcv_nxt)", Ret.INTEGER, Arg.BTF, Arg.ANYTHING, gpl=True, btf="tcp_sock"),
     _row("send_signal_thread", "5.6", "long (*)(u32 sig)", Ret.INTEGER, Arg.ANYTHING),
     _row("jiffies64", "5.6", "u64 (*)(void)", Ret.INTEGER),
-    _row("read_branch_records", "5.6", "long (*)(void *ctx, void *buf, u32 size, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.OTHER, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True),
+    _row("read_branch_records", "5.6", "long (*)(void *ctx, void *buf, u32 size, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.MEM_WRITE_OR_NULL, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True),
     _row("get_ns_current_pid_tgid", "5.7", "long (*)(u64 dev, u64 ino, void *nsdata, u32 size)", Ret.INTEGER, Arg.ANYTHING, Arg.ANYTHING, Arg.UNINIT_MEM, Arg.SIZE),
-    _row("xdp_output", "5.7", "long (*)(void *ctx, void *map, u64 flags, void *data, u64 size)", Ret.INTEGER, Arg.OTHER, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.MEM, Arg.SIZE_OR_ZERO, gpl=True),
-    _row("get_netns_cookie", "5.7", "u64 (*)(void *ctx)", Ret.INTEGER, Arg.CTX),
+    _row("xdp_output", "5.7", "long (*)(void *ctx, void *map, u64 flags, void *data, u64 size)", Ret.INTEGER, Arg.BTF, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.MEM, Arg.SIZE_OR_ZERO, gpl=True, btf="xdp_buff"),
+    _row("get_netns_cookie", "5.7", "u64 (*)(void *ctx)", Ret.INTEGER, Arg.CTX_OR_NULL),
     _row("get_current_ancestor_cgroup_id", "5.7", "u64 (*)(int ancestor_level)", Ret.INTEGER, Arg.ANYTHING),
-    _row("sk_assign", "5.7", "long (*)(void *ctx, void *sk, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.OTHER, Arg.ANYTHING),
+    _row("sk_assign", "5.7", "long (*)(void *ctx, void *sk, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.BTF_SOCK_COMMON, Arg.ANYTHING),
     _row("ktime_get_boot_ns", "5.8", "u64 (*)(void)", Ret.INTEGER),
-    _row("seq_printf", "5.8", "long (*)(struct seq_file *m, const char *fmt, u32 fmt_size, const void *data, u32 data_len)", Ret.INTEGER, Arg.OTHER, Arg.MEM, Arg.SIZE, Arg.MEM_OR_NULL, Arg.SIZE_OR_ZERO, gpl=True),
-    _row("seq_write", "5.8", "long (*)(struct seq_file *m, const void *data, u32 len)", Ret.INTEGER, Arg.OTHER, Arg.MEM, Arg.SIZE_OR_ZERO, gpl=True),
-    _row("sk_cgroup_id", "5.8", "u64 (*)(void *sk)", Ret.INTEGER, Arg.OTHER),
-    _row("sk_ancestor_cgroup_id", "5.8", "u64 (*)(void *sk, int ancestor_level)", Ret.INTEGER, Arg.OTHER, Arg.ANYTHING),
+    _row("seq_printf", "5.8", "long (*)(struct seq_file *m, const char *fmt, u32 fmt_size, const void *data, u32 data_len)", Ret.INTEGER, Arg.BTF, Arg.MEM, Arg.SIZE, Arg.MEM_OR_NULL, Arg.SIZE_OR_ZERO, gpl=True, btf="seq_file"),
+    _row("seq_write", "5.8", "long (*)(struct seq_file *m, const void *data, u32 len)", Ret.INTEGER, Arg.BTF, Arg.MEM, Arg.SIZE_OR_ZERO, gpl=True, btf="seq_file"),
+    _row("sk_cgroup_id", "5.8", "u64 (*)(void *sk)", Ret.INTEGER, Arg.BTF_SOCK_COMMON),
+    _row("sk_ancestor_cgroup_id", "5.8", "u64 (*)(void *sk, int ancestor_level)", Ret.INTEGER, Arg.BTF_SOCK_COMMON, Arg.ANYTHING),
     _row("ringbuf_output", "5.8", "long (*)(void *ringbuf, void *data, u64 size, u64 flags)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING),
     _row("ringbuf_reserve", "5.8", "void *(*)(void *ringbuf, u64 size, u64 flags)", Ret.RINGBUF_MEM_OR_NULL, Arg.CONST_MAP_PTR, Arg.CONST_ALLOC_SIZE, Arg.ANYTHING),
     _row("ringbuf_submit", "5.8", "void (*)(void *data, u64 flags)", Ret.VOID, Arg.ALLOC_MEM, Arg.ANYTHING),
     _row("ringbuf_discard", "5.8", "void (*)(void *data, u64 flags)", Ret.VOID, Arg.ALLOC_MEM, Arg.ANYTHING),
     _row("ringbuf_query", "5.8", "u64 (*)(void *ringbuf, u64 flags)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.ANYTHING),
     _row("csum_level", "5.8", "long (*)(void *skb, u64 level)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING),
-    _row("skc_to_tcp6_sock", "5.9", "struct tcp6_sock *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
-    _row("skc_to_tcp_sock", "5.9", "struct tcp_sock *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
-    _row("skc_to_tcp_timewait_sock", "5.9", "struct tcp_timewait_sock *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
-    _row("skc_to_tcp_request_sock", "5.9", "struct tcp_request_sock *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
-    _row("skc_to_udp6_sock", "5.9", "struct udp6_sock *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
-    _row("get_task_stack", "5.9", "long (*)(struct task_struct *task, void *buf, u32 size, u64 flags)", Ret.INTEGER, Arg.BTF_TASK, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING),
+    _row("skc_to_tcp6_sock", "5.9", "struct tcp6_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="tcp6_sock"),
+    _row("skc_to_tcp_sock", "5.9", "struct tcp_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="tcp_sock"),
+    _row("skc_to_tcp_timewait_sock", "5.9", "struct tcp_timewait_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="tcp_timewait_sock"),
+    _row("skc_to_tcp_request_sock", "5.9", "struct tcp_request_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="tcp_request_sock"),
+    _row("skc_to_udp6_sock", "5.9", "struct udp6_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="udp6_sock"),
+    _row("get_task_stack", "5.9", "long (*)(struct task_struct *task, void *buf, u32 size, u64 flags)", Ret.INTEGER, Arg.BTF_TASK, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, btf="task_struct"),
     _row("load_hdr_opt", "5.10", "long (*)(void *skops, void *searchby_res, u32 len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.MEM_WRITE, Arg.SIZE, Arg.ANYTHING),
     _row("store_hdr_opt", "5.10", "long (*)(void *skops, const void *from, u32 len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.MEM, Arg.SIZE, Arg.ANYTHING),
     _row("reserve_hdr_opt", "5.10", "long (*)(void *skops, u32 len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING),
-    _row("inode_storage_get", "5.10", "void *(*)(void *map, void *inode, void *value, u64 flags)", Ret.OTHER, Arg.CONST_MAP_PTR, Arg.OTHER, Arg.OTHER, Arg.ANYTHING),
-    _row("inode_storage_delete", "5.10", "int (*)(void *map, void *inode)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.OTHER),
-    _row("d_path", "5.10", "long (*)(void *path, char *buf, u32 sz)", Ret.INTEGER, Arg.OTHER, Arg.MEM_WRITE, Arg.SIZE_OR_ZERO),
+    _row("inode_storage_get", "5.10", "void *(*)(void *map, void *inode, void *value, u64 flags)", Ret.MAP_VALUE_OR_NULL, Arg.CONST_MAP_PTR, Arg.BTF_OR_NULL, Arg.MAP_VALUE_OR_NULL, Arg.ANYTHING, btf="inode"),
+    _row("inode_storage_delete", "5.10", "int (*)(void *map, void *inode)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.BTF_OR_NULL, btf="inode"),
+    _row("d_path", "5.10", "long (*)(void *path, char *buf, u32 sz)", Ret.INTEGER, Arg.BTF, Arg.MEM_WRITE, Arg.SIZE_OR_ZERO, btf="path"),
     _row("copy_from_user", "5.10", "long (*)(void *dst, u32 size, const void *user_ptr)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING),
     _row("snprintf_btf", "5.10", "long (*)(char *str, u32 str_size, void *ptr, u32 btf_ptr_size, u64 flags)", Ret.INTEGER, Arg.MEM_WRITE, Arg.SIZE, Arg.MEM, Arg.SIZE, Arg.ANYTHING),
-    _row("seq_printf_btf", "5.10", "long (*)(struct seq_file *m, struct btf_ptr *ptr, u32 ptr_size, u64 flags)", Ret.INTEGER, Arg.OTHER, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True),
+    _row("seq_printf_btf", "5.10", "long (*)(struct seq_file *m, struct btf_ptr *ptr, u32 ptr_size, u64 flags)", Ret.INTEGER, Arg.BTF, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True, btf="seq_file"),
     _row("skb_cgroup_classid", "5.10", "u64 (*)(void *skb)", Ret.INTEGER, Arg.CTX),
     _row("redirect_neigh", "5.10", "long (*)(u32 ifindex, void *params, int plen, u64 flags)", Ret.INTEGER, Arg.ANYTHING, Arg.MEM_OR_NULL, Arg.SIZE_OR_ZERO, Arg.ANYTHING),
-    _row("per_cpu_ptr", "5.10", "void *(*)(const void *percpu_ptr, u32 cpu)", Ret.OTHER, Arg.OTHER, Arg.ANYTHING),
-    _row("this_cpu_ptr", "5.10", "void *(*)(const void *percpu_ptr)", Ret.OTHER, Arg.OTHER),
+    _row("per_cpu_ptr", "5.10", "void *(*)(const void *percpu_ptr, u32 cpu)", Ret.MEM_OR_BTF_OR_NULL, Arg.PERCPU_BTF, Arg.ANYTHING),
+    _row("this_cpu_ptr", "5.10", "void *(*)(const void *percpu_ptr)", Ret.MEM_OR_BTF, Arg.PERCPU_BTF),
     _row("redirect_peer", "5.10", "long (*)(u32 ifindex, u64 flags)", Ret.INTEGER, Arg.ANYTHING, Arg.ANYTHING),
-    _row("task_storage_get", "5.11", "void *(*)(void *map, struct task_struct *task, void *value, u64 flags)", Ret.MAP_VALUE_OR_NULL, Arg.CONST_MAP_PTR, Arg.BTF_TASK, Arg.MAP_VALUE_OR_NULL, Arg.ANYTHING),
-    _row("task_storage_delete", "5.11", "long (*)(void *map, struct task_struct *task)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.BTF_TASK),
-    _row("get_current_task_btf", "5.11", "struct task_struct *(*)(void)", Ret.BTF_TASK, gpl=True),
-    _row("bprm_opts_set", "5.11", "long (*)(struct linux_binprm *bprm, u64 flags)", Ret.INTEGER, Arg.OTHER, Arg.ANYTHING),
+    _row("task_storage_get", "5.11", "void *(*)(void *map, struct task_struct *task, void *value, u64 flags)", Ret.MAP_VALUE_OR_NULL, Arg.CONST_MAP_PTR, Arg.BTF_TASK, Arg.MAP_VALUE_OR_NULL, Arg.ANYTHING, btf="task_struct"),
+    _row("task_storage_delete", "5.11", "long (*)(void *map, struct task_struct *task)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.BTF_TASK, btf="task_struct"),
+    _row("get_current_task_btf", "5.11", "struct task_struct *(*)(void)", Ret.BTF_TASK, gpl=True, gives="task_struct"),
+    _row("bprm_opts_set", "5.11", "long (*)(struct linux_binprm *bprm, u64 flags)", Ret.INTEGER, Arg.BTF, Arg.ANYTHING, btf="linux_binprm"),
     _row("ktime_get_coarse_ns", "5.11", "u64 (*)(void)", Ret.INTEGER),
-    _row("ima_inode_hash", "5.11", "long (*)(struct inode *inode, void *dst, u32 size)", Ret.INTEGER, Arg.OTHER, Arg.UNINIT_MEM, Arg.SIZE),
-    _row("sock_from_file", "5.11", "struct socket *(*)(struct file *file)", Ret.OTHER, Arg.OTHER),
-    _row("check_mtu", "5.12", "long (*)(void *ctx, u32 ifindex, u32 *mtu_len, s32 len_diff, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.OTHER, Arg.ANYTHING, Arg.ANYTHING, gpl=True),
-    _row("for_each_map_elem", "5.13", "long (*)(void *map, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.OTHER, Arg.OTHER, Arg.ANYTHING),
-    _row("snprintf", "5.13", "long (*)(char *str, u32 str_size, const char *fmt, u64 *data, u32 data_len)", Ret.INTEGER, Arg.MEM_WRITE, Arg.SIZE_OR_ZERO, Arg.CONST_STR, Arg.MEM_OR_NULL, Arg.SIZE_OR_ZERO, gpl=True),
+    _row("ima_inode_hash", "5.11", "long (*)(struct inode *inode, void *dst, u32 size)", Ret.INTEGER, Arg.BTF, Arg.UNINIT_MEM, Arg.SIZE, btf="inode"),
+    _row("sock_from_file", "5.11", "struct socket *(*)(struct file *file)", Ret.BTF_OR_NULL, Arg.BTF, btf="file", gives="socket"),
+    _row("check_mtu", "5.12", "long (*)(void *ctx, u32 ifindex, u32 *mtu_len, s32 len_diff, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.FIXED_WRITE, Arg.ANYTHING, Arg.ANYTHING, gpl=True, arg_bytes=(0, 0, 4, 0, 0)),
+    _row("for_each_map_elem", "5.13", "long (*)(void *map, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.FUNC, Arg.STACK_OR_NULL, Arg.ANYTHING),
+    _row("snprintf", "5.13", "long (*)(char *str, u32 str_size, const char *fmt, u64 *data, u32 data_len)", Ret.INTEGER, Arg.MEM_WRITE_OR_NULL, Arg.SIZE_OR_ZERO, Arg.CONST_STR, Arg.MEM_OR_NULL, Arg.SIZE_OR_ZERO, gpl=True),
     _row("sys_bpf", "5.14", "long (*)(u32 cmd, void *attr, u32 attr_size)", Ret.INTEGER, Arg.ANYTHING, Arg.MEM, Arg.SIZE),
     _row("btf_find_by_name_kind", "5.14", "long (*)(char *name, int name_sz, u32 kind, int flags)", Ret.INTEGER, Arg.MEM, Arg.SIZE, Arg.ANYTHING, Arg.ANYTHING),
     _row("sys_close", "5.14", "long (*)(u32 fd)", Ret.INTEGER, Arg.ANYTHING),
-    _row("timer_init", "5.15", "long (*)(void *timer, void *map, u64 flags)", Ret.INTEGER, Arg.OTHER, Arg.CONST_MAP_PTR, Arg.ANYTHING, gpl=True),
-    _row("timer_set_callback", "5.15", "long (*)(void *timer, void *callback_fn)", Ret.INTEGER, Arg.OTHER, Arg.OTHER, gpl=True),
-    _row("timer_start", "5.15", "long (*)(void *timer, u64 nsecs, u64 flags)", Ret.INTEGER, Arg.OTHER, Arg.ANYTHING, Arg.ANYTHING, gpl=True),
-    _row("timer_cancel", "5.15", "long (*)(void *timer)", Ret.INTEGER, Arg.OTHER, gpl=True),
+    _row("timer_init", "5.15", "long (*)(void *timer, void *map, u64 flags)", Ret.INTEGER, Arg.TIMER, Arg.CONST_MAP_PTR, Arg.ANYTHING, gpl=True),
+    _row("timer_set_callback", "5.15", "long (*)(void *timer, void *callback_fn)", Ret.INTEGER, Arg.TIMER, Arg.FUNC, gpl=True),
+    _row("timer_start", "5.15", "long (*)(void *timer, u64 nsecs, u64 flags)", Ret.INTEGER, Arg.TIMER, Arg.ANYTHING, Arg.ANYTHING, gpl=True),
+    _row("timer_cancel", "5.15", "long (*)(void *timer)", Ret.INTEGER, Arg.TIMER, gpl=True),
     _row("get_func_ip", "5.15", "u64 (*)(void *ctx)", Ret.INTEGER, Arg.CTX, gpl=True),
     _row("get_attach_cookie", "5.15", "u64 (*)(void *ctx)", Ret.INTEGER, Arg.CTX),
-    _row("task_pt_regs", "5.15", "long (*)(struct task_struct *task)", Ret.OTHER, Arg.BTF_TASK, gpl=True),
-    _row("get_branch_snapshot", "5.16", "long (*)(void *entries, u32 size, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, gpl=True),
+    _row("task_pt_regs", "5.15", "long (*)(struct task_struct *task)", Ret.BTF, Arg.BTF_TASK, gpl=True, btf="task_struct", gives="pt_regs"),
+    _row("get_branch_snapshot", "5.16", "long (*)(void *entries, u32 size, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.UNUSED, gpl=True),
     _row("trace_vprintk", "5.16", "long (*)(const char *fmt, u32 fmt_size, const void *data, u32 data_len)", Ret.INTEGER, Arg.MEM, Arg.SIZE, Arg.MEM_OR_NULL, Arg.SIZE_OR_ZERO, gpl=True),
-    _row("skc_to_unix_sock", "5.16", "struct unix_sock *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
+    _row("skc_to_unix_sock", "5.16", "struct unix_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="unix_sock"),
     _row("kallsyms_lookup_name", "5.16", "long (*)(const char *name, int name_sz, int flags, u64 *res)", Ret.INTEGER, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.UNINIT_LONG),
-    _row("find_vma", "5.17", "long (*)(struct task_struct *task, u64 addr, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.BTF_TASK, Arg.ANYTHING, Arg.OTHER, Arg.OTHER, Arg.ANYTHING),
-    _row("loop", "5.17", "long (*)(u32 nr_loops, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.ANYTHING, Arg.OTHER, Arg.OTHER, Arg.ANYTHING),
+    _row("find_vma", "5.17", "long (*)(struct task_struct *task, u64 addr, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.BTF_TASK, Arg.ANYTHING, Arg.FUNC, Arg.STACK_OR_NULL, Arg.ANYTHING, btf="task_struct"),
+    _row("loop", "5.17", "long (*)(u32 nr_loops, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.ANYTHING, Arg.FUNC, Arg.STACK_OR_NULL, Arg.ANYTHING),
     _row("strncmp", "5.17", "long (*)(const char *s1, u32 s1_sz, const char *s2)", Ret.INTEGER, Arg.MEM, Arg.SIZE, Arg.CONST_STR),
     _row("get_func_arg", "5.17", "long (*)(void *ctx, u32 n, u64 *value)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.UNINIT_LONG, gpl=True),
     _row("get_func_ret", "5.17", "long (*)(void *ctx, u64 *value)", Ret.INTEGER, Arg.CTX, Arg.UNINIT_LONG),
@@ -450,27 +530,27 @@ HELPERS: tuple[Helper, ...] = (
     _row("xdp_get_buff_len", "5.18", "u64 (*)(void *xdp_md)", Ret.INTEGER, Arg.CTX),
     _row("xdp_load_bytes", "5.18", "long (*)(void *xdp_md, u32 offset, void *buf, u32 len)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.UNINIT_MEM, Arg.SIZE),
     _row("xdp_store_bytes", "5.18", "long (*)(void *xdp_md, u32 offset, void *buf, u32 len)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.MEM, Arg.SIZE),
-    _row("copy_from_user_task", "5.18", "long (*)(void *dst, u32 size, const void *user_ptr, struct task_struct *tsk, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.BTF_TASK, Arg.ANYTHING, gpl=True),
+    _row("copy_from_user_task", "5.18", "long (*)(void *dst, u32 size, const void *user_ptr, struct task_struct *tsk, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.BTF_TASK, Arg.ANYTHING, gpl=True, btf="task_struct"),
     _row("skb_set_tstamp", "5.18", "long (*)(void *skb, u64 tstamp, u32 tstamp_type)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING),
-    _row("ima_file_hash", "5.18", "long (*)(struct file *file, void *dst, u32 size)", Ret.INTEGER, Arg.OTHER, Arg.UNINIT_MEM, Arg.SIZE),
-    _row("kptr_xchg", "5.19", "void *(*)(void *map_value, void *ptr)", Ret.OTHER, Arg.OTHER, Arg.OTHER),
+    _row("ima_file_hash", "5.18", "long (*)(struct file *file, void *dst, u32 size)", Ret.INTEGER, Arg.BTF, Arg.UNINIT_MEM, Arg.SIZE, btf="file"),
+    _row("kptr_xchg", "5.19", "void *(*)(void *map_value, void *ptr)", Ret.KPTR_OR_NULL, Arg.KPTR_DEST, Arg.KPTR_OR_NULL),
     _row("map_lookup_percpu_elem", "5.19", "void *(*)(void *map, const void *key, u32 cpu)", Ret.MAP_VALUE_OR_NULL, Arg.CONST_MAP_PTR, Arg.MAP_KEY, Arg.ANYTHING),
-    _row("skc_to_mptcp_sock", "5.19", "struct mptcp_sock *(*)(void *sk)", Ret.OTHER, Arg.OTHER),
-    _row("dynptr_from_mem", "5.19", "long (*)(void *data, u32 size, u64 flags, void *ptr)", Ret.INTEGER, Arg.OTHER, Arg.ANYTHING, Arg.ANYTHING, Arg.OTHER),
-    _row("ringbuf_reserve_dynptr", "5.19", "long (*)(void *ringbuf, u32 size, u64 flags, void *ptr)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.ANYTHING, Arg.OTHER),
-    _row("ringbuf_submit_dynptr", "5.19", "void (*)(void *ptr, u64 flags)", Ret.VOID, Arg.OTHER, Arg.ANYTHING),
-    _row("ringbuf_discard_dynptr", "5.19", "void (*)(void *ptr, u64 flags)", Ret.VOID, Arg.OTHER, Arg.ANYTHING),
-    _row("dynptr_read", "5.19", "long (*)(void *dst, u32 len, void *src, u32 offset, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.OTHER, Arg.ANYTHING, Arg.ANYTHING),
-    _row("dynptr_write", "5.19", "long (*)(void *dst, u32 offset, void *src, u32 len, u64 flags)", Ret.INTEGER, Arg.OTHER, Arg.ANYTHING, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING),
-    _row("dynptr_data", "5.19", "void *(*)(void *ptr, u32 offset, u32 len)", Ret.OTHER, Arg.OTHER, Arg.ANYTHING, Arg.ANYTHING),
-    _row("tcp_raw_gen_syncookie_ipv4", "6.0", "s64 (*)(struct iphdr *iph, struct tcphdr *th, u32 th_len)", Ret.INTEGER, Arg.OTHER, Arg.MEM, Arg.SIZE, gpl=True),
-    _row("tcp_raw_gen_syncookie_ipv6", "6.0", "s64 (*)(struct ipv6hdr *iph, struct tcphdr *th, u32 th_len)", Ret.INTEGER, Arg.OTHER, Arg.MEM, Arg.SIZE, gpl=True),
-    _row("tcp_raw_check_syncookie_ipv4", "6.0", "long (*)(struct iphdr *iph, struct tcphdr *th)", Ret.INTEGER, Arg.OTHER, Arg.OTHER, gpl=True),
-    _row("tcp_raw_check_syncookie_ipv6", "6.0", "long (*)(struct ipv6hdr *iph, struct tcphdr *th)", Ret.INTEGER, Arg.OTHER, Arg.OTHER, gpl=True),
+    _row("skc_to_mptcp_sock", "5.19", "struct mptcp_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.SOCK_COMMON, gives="mptcp_sock"),
+    _row("dynptr_from_mem", "5.19", "long (*)(void *data, u32 size, u64 flags, void *ptr)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.UNINIT_LOCAL_DYNPTR),
+    _row("ringbuf_reserve_dynptr", "5.19", "long (*)(void *ringbuf, u32 size, u64 flags, void *ptr)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.ANYTHING, Arg.ANYTHING, Arg.UNINIT_RINGBUF_DYNPTR),
+    _row("ringbuf_submit_dynptr", "5.19", "void (*)(void *ptr, u64 flags)", Ret.VOID, Arg.RINGBUF_DYNPTR, Arg.ANYTHING),
+    _row("ringbuf_discard_dynptr", "5.19", "void (*)(void *ptr, u64 flags)", Ret.VOID, Arg.RINGBUF_DYNPTR, Arg.ANYTHING),
+    _row("dynptr_read", "5.19", "long (*)(void *dst, u32 len, void *src, u32 offset, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.DYNPTR, Arg.ANYTHING, Arg.ANYTHING),
+    _row("dynptr_write", "5.19", "long (*)(void *dst, u32 offset, void *src, u32 len, u64 flags)", Ret.INTEGER, Arg.DYNPTR, Arg.ANYTHING, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING),
+    _row("dynptr_data", "5.19", "void *(*)(void *ptr, u32 offset, u32 len)", Ret.DYNPTR_MEM_OR_NULL, Arg.DYNPTR, Arg.ANYTHING, Arg.CONST_ALLOC_SIZE),
+    _row("tcp_raw_gen_syncookie_ipv4", "6.0", "s64 (*)(struct iphdr *iph, struct tcphdr *th, u32 th_len)", Ret.INTEGER, Arg.FIXED_MEM, Arg.MEM, Arg.SIZE_OR_ZERO, gpl=True, arg_bytes=(20, 0, 0)),
+    _row("tcp_raw_gen_syncookie_ipv6", "6.0", "s64 (*)(struct ipv6hdr *iph, struct tcphdr *th, u32 th_len)", Ret.INTEGER, Arg.FIXED_MEM, Arg.MEM, Arg.SIZE_OR_ZERO, gpl=True, arg_bytes=(40, 0, 0)),
+    _row("tcp_raw_check_syncookie_ipv4", "6.0", "long (*)(struct iphdr *iph, struct tcphdr *th)", Ret.INTEGER, Arg.FIXED_MEM, Arg.FIXED_MEM, gpl=True, arg_bytes=(20, 20)),
+    _row("tcp_raw_check_syncookie_ipv6", "6.0", "long (*)(struct ipv6hdr *iph, struct tcphdr *th)", Ret.INTEGER, Arg.FIXED_MEM, Arg.FIXED_MEM, gpl=True, arg_bytes=(40, 20)),
     _row("ktime_get_tai_ns", "6.1", "u64 (*)(void)", Ret.INTEGER),
-    _row("user_ringbuf_drain", "6.1", "long (*)(void *map, void *callback_fn, void *ctx, u64 flags)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.OTHER, Arg.OTHER, Arg.ANYTHING),
-    _row("cgrp_storage_get", "6.2", "void *(*)(void *map, void *cgroup, void *value, u64 flags)", Ret.OTHER, Arg.CONST_MAP_PTR, Arg.OTHER, Arg.OTHER, Arg.ANYTHING),
-    _row("cgrp_storage_delete", "6.2", "long (*)(void *map, void *cgroup)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.OTHER),
+    _row("user_ringbuf_drain", "6.1", "long (*)(void *map, void *callback_fn, void *ctx, u64 flags)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.FUNC, Arg.STACK_OR_NULL, Arg.ANYTHING),
+    _row("cgrp_storage_get", "6.2", "void *(*)(void *map, void *cgroup, void *value, u64 flags)", Ret.MAP_VALUE_OR_NULL, Arg.CONST_MAP_PTR, Arg.BTF_OR_NULL, Arg.MAP_VALUE_OR_NULL, Arg.ANYTHING, btf="cgroup"),
+    _row("cgrp_storage_delete", "6.2", "long (*)(void *map, void *cgroup)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.BTF_OR_NULL, btf="cgroup"),
 )
 
 # all of them, by number

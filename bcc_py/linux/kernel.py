@@ -555,12 +555,10 @@ def _explained(error: LoadError | NotSupportedError, spec: ProgramSpec) -> LoadE
     """A verifier's refusal with its instruction and C line; other errors as they are."""
     if not isinstance(error, VerifierError):
         return error
-    slots = [int(found["slot"]) for found in _INSN_LINE.finditer(error.log)]
-    slot = slots[-1] if slots else -1
-    line = next((one for one in reversed(spec.lines) if 0 <= one.slot <= slot), None)
-    where = f" ({line.file}:{line.line}: {line.text.strip()})" if line else ""
-    return VerifierError(
-        f"{error}{where}", spec.name, slot, f"{line.file}:{line.line}:{line.col}" if line else "", error.log, error.errno)
+    named = re.search(r"\binsn (\d+)", error.sentence)
+    slots = [int(named[1])] if named else [int(found["slot"]) for found in _INSN_LINE.finditer(error.log)]
+    return VerifierError.at(
+        f"loading program {spec.name}", error.sentence, spec, slots[-1] if slots else -1, error.log, error.errno)
 
 
 def _trace_line(text: str) -> TraceLine | None:

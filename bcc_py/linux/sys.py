@@ -393,7 +393,8 @@ def _load_error(name: str, error: int, log: str, type: int) -> BpfError:
     doing = f"loading program {name}".rstrip()
     has_words = any(line and not line.startswith("processed ") for line in log.splitlines())
     if has_words:
-        return VerifierError(f"{doing}: {_last_words(log)}", name, log=log, errno=error)
+        sentence = _last_words(log)
+        return VerifierError(f"{doing}: {sentence}", name, log=log, errno=error, sentence=sentence)
     if error in (errno.EPERM, errno.EACCES):
         return _no_privilege(f"{doing} (type {type})", error)
     if error == errno.E2BIG:
@@ -405,7 +406,7 @@ def _last_words(log: str) -> str:
     """The verifier's sentence: its last line that is neither an instruction, a state nor statistics."""
     for line in reversed(log.splitlines()):
         text = line.strip()
-        if text and not text.startswith(("processed ", "verification time", "stack depth", "max_states")):
+        if text and not text.startswith(("processed ", "verification time", "stack depth", "max_states", "cur state:", "old state:")):
             return text
     return "refused"
 

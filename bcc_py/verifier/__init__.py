@@ -15,21 +15,32 @@ exploration and gives the same answer, since exploration is deterministic."""
 
 from __future__ import annotations
 
-from collections import deque
+import errno
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bcc_py.errors import VerifierError
-from bcc_py.isa import PSEUDO_CALL, Insn
-from bcc_py.spec import LineInfo, ProgramSpec
+from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, Insn
+from bcc_py.spec import ProgramSpec
+from bcc_py.verifier.contexts import BTF_CONTEXTS, CONTEXTS
 from bcc_py.verifier.env import ALL_PRIVILEGES, NO_PRIVILEGES, Privileges, VerifierEnv
 from bcc_py.verifier.explore import MAX_FRAMES, MAX_STACK_BYTES, Explorer, Finding
-from bcc_py.verifier.rules import CONTEXTS, Refusal, Shape, check_form, shape_of
+from bcc_py.verifier.form import Shape, check_form, shape_of
+from bcc_py.verifier.limits import (
+    MAX_INSNS,
+    MAX_UNPRIVILEGED_INSNS,
+    attach_type_of,
+    check_sleepable,
+    load_errno,
+    needed_privileges,
+)
+from bcc_py.verifier.log import Log
+from bcc_py.verifier.machine import BPF_F_SLEEPABLE
+from bcc_py.verifier.rules import Refusal
 
 __all__ = ["ALL_PRIVILEGES", "NO_PRIVILEGES", "Extent", "Privileges", "VerifiedProgram", "VerifierEnv", "verify"]
 
-_LOG_LINES = 20_000
-_CALL = 0x85
+_CALL, _LDDW = 0x85, 0x18
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,79 +75,81 @@ def verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
 
     Raises VerifierError: its message is the reason in Linux's words with the C line; insn, span and log
     say where and how the path got there."""
-    log = _Log(env.has_log)
+    log = Log(program, has_all=True) if env.has_log else None
     slot = 0
     explorer = None
     try:
-        shape = _shape(program)
-        explorer = Explorer(program, shape, env, log.add if log.is_on else None)
+        program = _admitted(program, env)
+        shape = _shape(program, env)
+        explorer = Explorer(program, shape, env, log)
         finding = explorer.run()
         depth = _stack_depth(program.insns, shape, finding)
     except Refusal as refusal:
         slot = refusal.insn if refusal.insn >= 0 else explorer.slot if explorer else 0
-        if explorer is not None and not env.has_log:
-            log = _log_of_refusal(program, env)
-        raise _error(program, refusal, slot, log, explorer) from refusal
-    log.add(f"processed {finding.insns_processed} insns (limit {env.insn_limit}) peak_states {finding.peak_states}")
+        raise _error(program, refusal, slot, log or _log_of_refusal(program, env, explorer), explorer) from refusal
+    if log is not None:
+        log.add(_statistics(explorer))
     ends = (*shape.starts[1:], len(program.insns))
     functions = tuple(
         Extent(start, end, stack) for start, end, stack in zip(shape.starts, ends, finding.stack_bytes, strict=True)
     )
     return VerifiedProgram(
         program, program.insns, functions, depth, finding.insns_processed, finding.kinds, frozenset(finding.reached),
-        log.text() if env.has_log else "",
+        log.text() if log else "",
     )
 
 
-class _Log:
-    """Lines, of which the last _LOG_LINES are kept."""
+def _admitted(program: ProgramSpec, env: VerifierEnv) -> ProgramSpec:
+    """The program with the attach type that it gets. Raises Refusal where it is not even looked at."""
+    type, wanted = program.type, program.expected_attach_type
+    error = load_errno(type, wanted, len(program.insns), env.privileges)
+    if error == errno.E2BIG:
+        limit = MAX_INSNS if env.privileges.bpf else MAX_UNPRIVILEGED_INSNS
+        raise Refusal(f"a program of {len(program.insns)} instructions (write 1 to {limit})", insn=0)
+    if error == errno.EPERM:
+        raise Refusal(f"loading a program of type {type.name} needs {needed_privileges(type)}", insn=0)
+    attach_type = attach_type_of(type, wanted)
+    if error or attach_type is None:
+        raise Refusal(f"a program of type {type.name} cannot be for {wanted.name}", insn=0)
+    check_sleepable(type, attach_type, bool(program.flags & BPF_F_SLEEPABLE))
+    return program if attach_type is wanted else replace(program, expected_attach_type=attach_type)
 
-    def __init__(self, is_on: bool) -> None:
-        self.rows: deque[str] = deque(maxlen=_LOG_LINES)
-        self.is_on = is_on
 
-    def add(self, row: str) -> None:
-        self.rows.append(row)
-
-    def text(self) -> str:
-        return "\n".join(self.rows) + "\n"
-
-
-def _shape(program: ProgramSpec) -> Shape:
-    if program.type not in CONTEXTS:
+def _shape(program: ProgramSpec, env: VerifierEnv) -> Shape:
+    if program.type not in CONTEXTS and program.type not in BTF_CONTEXTS:
         raise Refusal(f"programs of type {program.type.name} are not supported by this verifier yet", insn=0)
+    if not env.privileges.bpf:
+        for slot, insn in enumerate(program.insns):
+            if (insn.code == _CALL and insn.src) or (insn.code == _LDDW and insn.src == PSEUDO_FUNC):
+                raise Refusal("loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN", insn=slot)
     check_form(program.insns)
-    return shape_of(program.insns)
+    return shape_of(program.insns, program.kernel_functions, are_loops_allowed=env.privileges.bpf)
 
 
-def _log_of_refusal(program: ProgramSpec, env: VerifierEnv) -> _Log:
-    log = _Log(True)
-    try:
-        Explorer(program, shape_of(program.insns), env, log.add).run()
-    except Refusal:
-        pass  # the same as before: it is the log that is wanted
+def _log_of_refusal(program: ProgramSpec, env: VerifierEnv, explorer: Explorer | None) -> Log:
+    """The log of the path to a refusal, which explorer found without one."""
+    log = Log(program, has_all=False)
+    if explorer is not None:
+        try:
+            Explorer(program, explorer.shape, env, log).run()
+        except Refusal:
+            pass  # the same as before: it is the log that is wanted
     return log
 
 
-def _error(program: ProgramSpec, refusal: Refusal, slot: int, log: _Log, explorer: Explorer | None) -> VerifierError:
+def _error(program: ProgramSpec, refusal: Refusal, slot: int, log: Log, explorer: Explorer | None) -> VerifierError:
     for sentence in refusal.sentences:
         log.add(sentence)
-    if explorer is not None:
-        log.add(f"processed {explorer.finding.insns_processed} insns (limit {explorer.insn_limit})")
-    line = _line_of(program.lines, slot)
-    span = f"{line.file}:{line.line}:{line.col}" if line else ""
-    place = f" at {line.file.rpartition('/')[2]}:{line.line}: {line.text}" if line else ""
-    message = f"verifying {program.name}: {refusal.sentences[-1]} (insn {slot}{place})"
-    return VerifierError(message, program.name, slot, span, log.text())
+    log.add(_statistics(explorer))
+    return VerifierError.at(f"verifying {program.name}", refusal.sentences[-1], program, slot, log.text(), path=log.path())
 
 
-def _line_of(lines: Sequence[LineInfo], slot: int) -> LineInfo | None:
-    found = None
-    for one in lines:
-        if one.slot > slot:
-            break
-        found = one
-    return found
+def _statistics(explorer: Explorer | None) -> str:
+    """The last line of Linux's log; what we do not count is 0."""
+    finding, limit = (explorer.finding, explorer.insn_limit) if explorer else (Finding(), 1_000_000)
+    peak = finding.peak_states
+    return (f"processed {finding.insns_processed} insns (limit {limit}) max_states_per_insn 0 total_states {peak} "
+            f"peak_states {peak} mark_read 0")
 
 
 def _stack_depth(insns: Sequence[Insn], shape: Shape, finding: Finding) -> int:

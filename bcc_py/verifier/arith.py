@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bcc_py.isa import PSEUDO_MAP_FD, Insn
+from bcc_py.isa import PSEUDO_FUNC, PSEUDO_MAP_FD, Insn
 from bcc_py.verifier.domain import (
     UNKNOWN,
     UNKNOWN32,
@@ -14,23 +14,25 @@ from bcc_py.verifier.domain import (
     cast_signed,
     const,
     low_bytes,
+    tnum_text,
     with_id,
+    with_low,
 )
 from bcc_py.verifier.machine import M32, MAX_VAR_OFF, Machine
 from bcc_py.verifier.rules import Refusal
 from cfront.uapi import MapType
 
-__all__ = ["Arithmetic", "with_offset"]
+__all__ = ["Arithmetic"]
 
-_ADD, _SUB, _MOV, _NEG, _END = 0x00, 0x10, 0xB0, 0x80, 0xD0
+_ADD, _SUB, _OR, _AND, _XOR, _MOV, _NEG, _END = 0x00, 0x10, 0x40, 0x50, 0xA0, 0xB0, 0x80, 0xD0
+# kinds of pointers that must stay as they are
+_FIXED = frozenset((
+    "pkt_end", "map_ptr", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock", "iter", "arena",
+))
+_NOT_FOR_ALL = "pointer arithmetic with it prohibited for !root"
 _ALU_TEXT = {0x00: "+=", 0x10: "-=", 0x20: "*=", 0x30: "/=", 0x40: "|=", 0x50: "&=", 0x60: "<<=", 0x70: ">>=",
              0x90: "%=", 0xA0: "^=", 0xC0: "s>>="}
 
-
-def with_offset(pointer: Pointer, off: int, var: Scalar | None, id: int, range: int) -> Pointer:
-    if var is not None and not var.mask:
-        off, var = off + var.smin, None
-    return Pointer(pointer.kind, off, var, pointer.map, pointer.fd, pointer.size, pointer.frame, id, pointer.ref, range)
 
 def _linked_sum(op: int, left: Scalar, right: Scalar, result: Scalar, is_wide: bool) -> Scalar:
     """result, what left becomes by op with right, still linked to the copies of left if a constant was added to it for
@@ -52,6 +54,8 @@ class Arithmetic(Machine):
             self._move(insn, is_wide)
         elif op in (_NEG, _END):
             value = self._read(dst)
+            if isinstance(value, Pointer) and not self.may_leak:
+                raise Refusal(f"R{dst} pointer arithmetic prohibited")
             self._check_writable(dst)
             if op == _NEG and isinstance(value, Scalar):
                 self.regs[dst] = alu(_SUB, ZERO, value, is_wide)
@@ -63,6 +67,10 @@ class Arithmetic(Machine):
             left = self._read(dst)
             self._check_writable(dst)
             if isinstance(left, Scalar) and isinstance(right, Scalar):
+                if op in (_AND, _OR) and not right.mask and left.mask:
+                    left = self._forked(left, dst)
+                if not self.is_spec_bypassed:
+                    self._sanitize_numbers(op, insn)
                 if self.weighed[self.slot + 1] >> dst & 1:
                     result = alu(op, left, right, is_wide)
                 else:
@@ -75,6 +83,21 @@ class Arithmetic(Machine):
                 self.sources[dst] = 0
         return self.slot + 1
 
+    def _forked(self, left: Scalar, dst: int) -> Scalar:
+        """left, if it is -1 or 0 (what `s>>= 63` leaves) as -1, with the other way kept for later.
+
+        Source: kernel/bpf/verifier.c, maybe_fork_scalars."""
+        if left.smin == -1 and left.smax == 0:
+            one, other = const(-1), ZERO
+        elif left.s32min == -1 and left.s32max == 0:
+            one, other = with_low(left, M32), with_low(left, 0)
+        else:
+            return left
+        self.regs[dst] = other
+        self._push(self.state.copy(), self.slot)
+        self.regs[dst] = one
+        return one
+
     def _move(self, insn: Insn, is_wide: bool) -> None:
         dst, src, cast = insn.dst, insn.src, insn.off
         if not insn.code & 8:
@@ -86,6 +109,8 @@ class Arithmetic(Machine):
         self._check_writable(dst)
         self.sources[dst] = self.sources[src]
         if isinstance(value, Pointer):
+            if not (self.may_leak or (is_wide and not cast)):
+                raise Refusal(f"R{src} {'sign-extension part' if is_wide else 'partial copy'} of pointer")
             self.regs[dst] = (UNKNOWN if cast else value) if is_wide else UNKNOWN32
             return
         if cast:
@@ -100,50 +125,70 @@ class Arithmetic(Machine):
     def _pointer_alu(self, op: int, insn: Insn, left: Value, right: Value, is_wide: bool) -> Value:
         dst, src = insn.dst, insn.src
         if isinstance(left, Pointer) and isinstance(right, Pointer):
-            if op == _SUB:
+            if op == _SUB and self.may_leak:
                 return UNKNOWN
             raise Refusal(f"R{dst} pointer {_ALU_TEXT[op]} pointer prohibited")
         if isinstance(left, Pointer):
-            pointer, number, regno = left, right, dst
+            pointer, number = left, right
         else:
             assert isinstance(right, Pointer), "one of the two is a pointer"
-            pointer, number, regno = right, left, src
+            pointer, number = right, left
         assert isinstance(number, Scalar), "the other is a number"
-        if not is_wide:
-            if op == _SUB:
-                return UNKNOWN
-            raise Refusal(f"R{dst} 32-bit pointer arithmetic prohibited")
-        if pointer.is_maybe_null:
-            raise Refusal(f"R{dst} pointer arithmetic on {pointer.kind} prohibited, null-check it first")
-        if pointer.kind in ("pkt_end", "map_ptr"):
-            raise Refusal(f"R{dst} pointer arithmetic on {pointer.kind} prohibited")
-        if op == _SUB and left is number:
-            raise Refusal(f"R{dst} tried to subtract pointer from scalar")
-        if op == _SUB and pointer.kind == "fp":
-            raise Refusal(f"R{dst} subtraction from stack pointer prohibited")
-        if op in (0x40, 0x50, 0xA0):
-            raise Refusal(f"R{dst} bitwise operator {_ALU_TEXT[op]} on pointer prohibited")
-        if op not in (_ADD, _SUB):
-            raise Refusal(f"R{dst} pointer arithmetic with {_ALU_TEXT[op]} operator prohibited")
         if number is right and insn.code & 8:
             self._need(src)
         elif number is left:
             self._need(dst)
-        return self._moved(op, pointer, number, regno)
+        if not is_wide:
+            if op == _SUB and self.may_leak:
+                return UNKNOWN
+            raise Refusal(f"R{dst} 32-bit pointer arithmetic prohibited")
+        kind = pointer.kind
+        if pointer.is_maybe_null:
+            raise Refusal(f"R{dst} pointer arithmetic on {pointer.kind_text} prohibited, null-check it first")
+        if kind in _FIXED and not (
+            (kind == "flow_keys" and not number.mask) or (kind in ("flow_keys", "map_ptr") and number is ZERO and op == _ADD)
+        ):
+            raise Refusal(f"R{dst} pointer arithmetic on {pointer.kind_text} prohibited")
+        self._check_sane(pointer, number)
+        if op in (_ADD, _SUB):
+            return self._moved(op, insn, pointer, number)
+        if op in (_AND, _OR, _XOR):
+            raise Refusal(f"R{dst} bitwise operator {_ALU_TEXT[op]} on pointer prohibited")
+        raise Refusal(f"R{dst} pointer arithmetic with {_ALU_TEXT[op]} operator prohibited")
 
-    def _moved(self, op: int, pointer: Pointer, number: Scalar, regno: int) -> Pointer:
-        self._check_sane(pointer.kind, number)
+    def _moved(self, op: int, insn: Insn, pointer: Pointer, number: Scalar) -> Pointer:
+        dst = insn.dst
+        is_base_left = self.regs[dst] is pointer
+        guard = None if self.is_spec_bypassed or not insn.code & 8 else self._sanitize_pointer(op, insn, pointer, number)
+        if op == _SUB and not is_base_left:
+            raise Refusal(f"R{dst} tried to subtract pointer from scalar")
+        if op == _SUB and pointer.kind == "fp":
+            raise Refusal(f"R{dst} subtraction from stack pointer prohibited")
         if not number.mask:
             off = pointer.off + (number.smin if op == _ADD else -number.smin)
             if not -MAX_VAR_OFF < off < MAX_VAR_OFF:
-                raise Refusal(f"{pointer.kind} pointer offset {off} is not allowed")
-            return with_offset(pointer, off, pointer.var, pointer.id, pointer.range)
-        var = with_id(alu(op, pointer.var or ZERO, number, True), 0)
-        self._check_sane(pointer.kind, var)
-        is_packet = pointer.kind in ("pkt", "pkt_meta")
-        return with_offset(pointer, pointer.off, var, self._new_id() if is_packet else pointer.id, 0)
+                raise Refusal(f"{pointer.kind_text} pointer offset {off} is not allowed")
+            moved = pointer.placed(off, pointer.var, pointer.id, pointer.range)
+        else:
+            var = with_id(alu(op, pointer.var or ZERO, number, True), 0)
+            is_packet = pointer.kind in ("pkt", "pkt_meta")
+            range = pointer.range if op == _SUB and is_packet and number.smin >= 0 else 0
+            moved = pointer.placed(pointer.off, var, self._new_id() if is_packet else pointer.id, range)
+            self._check_sane_offset(moved, var)
+        if not self.is_spec_bypassed:
+            self._check_moved(insn, moved)
+            if guard is not None:
+                self._commit_guard(op, insn, moved, guard)
+        return moved
 
-    def _check_sane(self, kind: str, number: Scalar) -> None:
+    def _check_sane(self, pointer: Pointer, number: Scalar) -> None:
+        """Neither what is added nor what it is added to is far off."""
+        self._check_sane_offset(pointer, number)
+        if pointer.var is not None:
+            self._check_sane_offset(pointer, pointer.var)
+
+    def _check_sane_offset(self, pointer: Pointer, number: Scalar) -> None:
+        kind = pointer.kind_text
         if not number.mask:
             if not -MAX_VAR_OFF < number.smin < MAX_VAR_OFF:
                 raise Refusal(f"math between {kind} pointer and {number.smin} is not allowed")
@@ -152,11 +197,88 @@ class Arithmetic(Machine):
         elif not -MAX_VAR_OFF < number.smin < MAX_VAR_OFF:
             raise Refusal(f"value {number.smin} makes {kind} pointer be out of bounds")
 
+    # ---- defence against speculation: which sums are to be masked when code is made
+
+    def _sanitize_numbers(self, op: int, insn: Insn) -> None:
+        """A sum of numbers at a place where another path adds to a pointer cannot be masked both ways."""
+        if op in (_ADD, _SUB) and insn.code & 8 and self.slot not in self.finding.nospec:
+            self._note_mask(insn, op, (False, False, False, 0))
+
+    def _sanitize_pointer(self, op: int, insn: Insn, pointer: Pointer, number: Scalar) -> tuple[bool, bool, bool, int] | None:
+        """Notes by how far a sum may go, and leaves the way on which the processor takes the sum for one of 0 for later.
+
+        Source: kernel/bpf/verifier.c, sanitize_ptr_alu."""
+        if self.slot in self.finding.nospec:
+            return None
+        is_dst = self.regs[insn.dst] is pointer
+        is_to_left = (op == _ADD) == (number.smin < 0)
+        guard = None
+        if not self.state.is_speculative:
+            if number.mask and (number.smin < 0) != (number.smax < 0):
+                regno = insn.src if is_dst else insn.dst
+                raise Refusal(f"R{regno} has unknown scalar with mixed signed bounds, {_NOT_FOR_ALL}")
+            limit = self._limit(op, insn, pointer, is_to_left, is_dst)
+            guard = (number.smin < 0, not number.mask, is_dst, limit)
+        if number.mask:
+            before = self.regs[insn.dst]
+            self.regs[insn.dst] = pointer
+            self._push_speculative(self.slot + 1)
+            self.regs[insn.dst] = before
+        return guard
+
+    def _limit(self, op: int, insn: Insn, pointer: Pointer, is_to_left: bool, is_dst: bool) -> int:
+        """How far the pointer may move that way within its memory."""
+        if pointer.kind == "fp":
+            most, limit = 512 + is_to_left, -(pointer.off + (pointer.var.value if pointer.var else 0))
+        elif pointer.kind == "map_value":
+            var = pointer.var or ZERO
+            most, limit = pointer.size, pointer.off + (var.smin if is_to_left else var.umax)
+        else:
+            regno = insn.dst if is_dst else insn.src
+            raise Refusal(f"R{regno} has pointer with unsupported alu operation, {_NOT_FOR_ALL}")
+        if not 0 <= limit < most:
+            raise Refusal(f"R{insn.dst} tried to {'add' if op == _ADD else 'sub'} beyond pointer bounds, {_NOT_FOR_ALL}")
+        return limit
+
+    def _check_moved(self, insn: Insn, moved: Pointer) -> None:
+        """Without CAP_PERFMON a sum must stay within its memory, so that a mask can keep it there."""
+        if moved.kind == "fp":
+            self._check_plain_stack(insn.dst, moved, moved.off)
+        elif moved.kind == "map_value":
+            self._check_moved_value(insn.dst, moved)
+
+    def _check_plain_stack(self, regno: int, base: Pointer, off: int) -> None:
+        if base.var is not None:
+            raise Refusal(
+                f"R{regno} variable stack access prohibited for !root, var_off={tnum_text(base.var)} off={off}")
+        if not -512 <= off < 0:
+            raise Refusal(f"R{regno} stack pointer arithmetic goes out of range, prohibited for !root; off={off}")
+
+    def _check_moved_value(self, regno: int, moved: Pointer) -> None:
+        raise NotImplementedError
+
+    def _commit_guard(self, op: int, insn: Insn, moved: Pointer, guard: tuple[bool, bool, bool, int]) -> None:
+        is_negative, is_constant, is_dst, before = guard
+        after = self._limit(op, insn, moved, (op == _ADD) == is_negative, is_dst)
+        self._note_mask(insn, op, (is_negative, is_constant, is_dst, abs(before - after)))
+
+    def _note_mask(self, insn: Insn, op: int, mask: tuple[bool, bool, bool, int]) -> None:
+        if self.state.is_speculative:
+            return
+        if self.finding.masks.setdefault(self.slot, mask) != mask:
+            raise Refusal(
+                f"R{insn.dst} tried to {'add' if op == _ADD else 'sub'} from different maps, paths or scalars, {_NOT_FOR_ALL}")
+
+    # ---- 64-bit immediates
+
     def _load_immediate(self, insn: Insn) -> int:
         upper = self.insns[self.slot + 1].imm
         self.sources[insn.dst] = 0
         if insn.src == 0:
             self.regs[insn.dst] = const((upper & M32) << 32 | insn.imm & M32)
+            return self.slot + 2
+        if insn.src == PSEUDO_FUNC:
+            self.regs[insn.dst] = Pointer("func", frame=self.shape.function_of[self.slot + 1 + insn.imm])
             return self.slot + 2
         spec = self.maps.get(insn.imm)
         if spec is None:

@@ -1,26 +1,28 @@
-"""Calls: of functions in the program, and of helpers with what each asks of its arguments."""
+"""Calls: of functions in the program, and of helpers, which may call back.
+
+A function's frame is put on top and followed; its r0 comes back. A function that is global is verified on its own, by
+its prototype, and its calls are only held to that. A helper with a callback goes on in two ways: the callback runs and
+comes back to the call, or the helper returns; so any number of turns is covered.
+
+Source: kernel/bpf/verifier.c of Linux 6.18, check_helper_call, check_func_call, prepare_func_exit (behaviour and
+sentences)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from bcc_py.isa import Insn
-from bcc_py.spec import MapSpec
-from bcc_py.verifier.branch import Branches
+from bcc_py.verifier.arguments import Arguments, Call
 from bcc_py.verifier.domain import UNKNOWN, ZERO, Pointer, Scalar, Value, signed_range, unsigned_range
-from bcc_py.verifier.machine import M32, MAX_VAR_OFF, PATH_ENDS
-from bcc_py.verifier.precision import need
-from bcc_py.verifier.rules import (
-    BPF_F_RDONLY_PROG,
-    BPF_F_WRONLY_PROG,
-    PACKET_CHANGERS,
-    Refusal,
-    check_helper,
-    check_map_and_helper,
-    helper_text,
-)
-from bcc_py.verifier.state import Frame
-from cfront.uapi import HELPER_IDS, Arg, Helper, MapType, Ret
+from bcc_py.verifier.fields import has_lock
+from bcc_py.verifier.functions import Parameter
+from bcc_py.verifier.helpers import check_format, check_helper, check_map_and_helper, helper_text
+from bcc_py.verifier.limits import return_range
+from bcc_py.verifier.machine import PATH_ENDS
+from bcc_py.verifier.precision import Checkpoint
+from bcc_py.verifier.rules import Refusal
+from bcc_py.verifier.state import Frame, Ref, State
+from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg, Helper, MapType, ProgType, Ret
 
 __all__ = ["MAX_FRAMES", "Calls"]
 
@@ -30,284 +32,441 @@ _STR_HELPERS = frozenset(
     HELPER_IDS[name]
     for name in ("probe_read_str", "probe_read_user_str", "probe_read_kernel_str", "get_stack", "get_task_stack")
 )
-# helpers that may be given packet memory
-_PACKET_READERS = frozenset(
-    HELPER_IDS[name]
-    for name in ("map_lookup_elem", "map_update_elem", "map_delete_elem", "map_push_elem", "map_lookup_percpu_elem",
-                 "csum_diff")
-)
-_MEMORY = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
-_EXPECTED = {
-    Arg.CTX: "ctx", Arg.CONST_MAP_PTR: "map_ptr", Arg.MAP_KEY: _MEMORY, Arg.MAP_VALUE: _MEMORY,
-    Arg.UNINIT_MAP_VALUE: _MEMORY, Arg.MAP_VALUE_OR_NULL: _MEMORY, Arg.MEM: _MEMORY, Arg.MEM_OR_NULL: _MEMORY,
-    Arg.UNINIT_MEM: _MEMORY, Arg.MEM_WRITE: _MEMORY, Arg.UNINIT_LONG: _MEMORY,
-    Arg.SIZE: "scalar", Arg.SIZE_OR_ZERO: "scalar", Arg.CONST_ALLOC_SIZE: "scalar", Arg.ALLOC_MEM: "ringbuf_mem",
-    Arg.CONST_STR: "map_value", Arg.BTF_TASK: "ptr_, trusted_ptr_, rcu_ptr_",
+_SPIN_UNLOCK = HELPER_IDS["spin_unlock"]
+# the results that are pointers of one kind
+_GIVES: Mapping[Ret, str] = {
+    Ret.SOCKET_OR_NULL: "sock_or_null", Ret.SOCK_COMMON_OR_NULL: "sock_common_or_null", Ret.TCP_SOCK_OR_NULL: "tcp_sock_or_null",
+    Ret.BTF: "trusted_ptr", Ret.BTF_OR_NULL: "ptr_or_null", Ret.BTF_TASK: "trusted_ptr",
 }
-# maps whose every entry below max_entries exists
-_DENSE_MAPS = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))
-_MEMORY_KINDS = frozenset(("fp", "pkt", "pkt_meta", "map_value", "ringbuf_mem"))
-
-_VALUE_MAPS = frozenset((
-    MapType.HASH, MapType.ARRAY, MapType.LRU_HASH, MapType.LPM_TRIE, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY,
-    MapType.LRU_PERCPU_HASH, MapType.TASK_STORAGE,
+# maps over whose entries a callback can go
+_ITERABLE = frozenset((
+    MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH, MapType.ARRAY, MapType.PERCPU_ARRAY,
 ))
+# what a call of a global function is, to the checks of memory
+_NO_HELPER = HELPER_BY_ID[HELPER_IDS["map_update_elem"]]
+_ASYNC = "timer_set_callback"
 
 
-@dataclass(slots=True)
-class _CallMeta:
-    """What a helper call's arguments told. map: the map given; size_max: the greatest size argument;
-    alloc_size: the constant one; has_entry: the key is known to be there; writes: (register, bytes) that the
-    call fills."""
+class Calls(Arguments):
+    """Frames come and go, results are made."""
 
-    map: MapSpec | None = None
-    fd: int = 0
-    size_max: int = 0
-    alloc_size: int = 0
-    release: int = 0
-    has_entry: bool = False
-    writes: list[tuple[int, int]] = field(default_factory=list)
-
-def _fits(arg: Arg, value: Value) -> bool:
-    """Whether a value is of a kind that the argument takes."""
-    if isinstance(value, Scalar):
-        return arg is Arg.CONST_ALLOC_SIZE
-    if arg is Arg.CTX:
-        return value.kind == "ctx"
-    if arg is Arg.CONST_MAP_PTR:
-        return value.kind == "map_ptr" and not value.off and value.var is None
-    if arg is Arg.ALLOC_MEM:
-        return value.kind == "ringbuf_mem"
-    if arg is Arg.BTF_TASK:
-        return value.kind == "trusted_ptr_task_struct"
-    if arg is Arg.CONST_STR:
-        return value.kind == "map_value"
-    return arg is not Arg.CONST_ALLOC_SIZE and value.kind in _MEMORY_KINDS
-
-
-class Calls(Branches):
-    """Frames come and go, arguments are checked, results are made."""
+    # ---- functions of the program
 
     def _call_function(self, insn: Insn) -> int:
-        frames = self.state.frames
-        if len(frames) >= MAX_FRAMES:
-            raise Refusal(f"the call stack of {len(frames) + 1} frames is too deep")
         target = self.slot + 1 + insn.imm
-        regs: list[Value | None] = [None, *self.regs[1:6], None, None, None, None, Pointer("fp", frame=len(frames))]
+        index = self.shape.function_of[target]
+        if index in self.globals:
+            return self._call_global(index)
+        if len(self.state.frames) >= MAX_FRAMES:
+            raise Refusal(f"the call stack of {len(self.state.frames) + 1} frames is too deep")
+        depth = len(self.state.frames)
+        regs: list[Value | None] = [None, *self.regs[1:6], None, None, None, None, Pointer("fp", frame=depth)]
+        sources = [0, *self.sources[1:6], 0, 0, 0, 0, 0]
         self.regs[:6] = [None] * 6
-        frames.append(Frame(regs, {}, self.slot, self.shape.function_of[target], [0, *self.sources[1:6], 0, 0, 0, 0, 0], {}))
+        self.state.frames.append(Frame(regs, {}, self.slot, index, sources, {}))
         self._enter_frame()
         return target
 
-    def _exit(self) -> int:
-        frames = self.state.frames
-        result = self.regs[0]
-        if len(frames) > 1:
-            if isinstance(result, Pointer) and result.kind == "fp":
-                raise Refusal("cannot return stack pointer to the caller")
-            sources = self.sources[0]
-            slot = frames.pop().call_slot + 1
-            self._enter_frame()
-            self.regs[0] = result
-            self.sources[0] = sources
-            return slot
-        if self.state.refs:
-            ref, slot = self.state.refs[0]
-            raise Refusal(
-                f"Unreleased reference id={ref} alloc_insn={slot}",
-                "BPF_EXIT instruction in main prog would lead to reference leak",
-            )
-        self._read(0)
-        return PATH_ENDS
-
-    def _call_helper(self, insn: Insn) -> int:
-        helper = check_helper(insn.imm, self.type, self.is_gpl)
-        meta = _CallMeta()
-        for index, arg in enumerate(helper.args):
-            self._argument(helper, index, arg, meta)
-        if meta.map is not None:
-            check_map_and_helper(meta.map.type, meta.map.flags, helper.id)
-        if helper.name in ("map_push_elem", "map_pop_elem", "map_peek_elem") and meta.map is None:
-            raise Refusal(f"invalid map_ptr to access map->type in {helper_text(helper.id)}")
-        for regno, size in meta.writes:
-            base = self.regs[regno]
-            if isinstance(base, Pointer) and base.kind == "fp" and size:
-                frame = self.state.frames[base.frame]
-                low = base.off + (base.var.smin if base.var else 0)
-                spread = base.var.smax - base.var.smin if base.var else 0
-                self._overwrite(frame, low, size + spread)
-        if helper.name == "tail_call" and self.state.refs:
-            raise Refusal("tail_call would lead to reference leak")
-        if meta.release:
-            self._release(meta.release)
-        if helper.id in PACKET_CHANGERS:
-            self.state.replace(lambda value: UNKNOWN if isinstance(value, Pointer) and value.kind.startswith("pkt") else value)
+    def _call_global(self, index: int) -> int:
+        """Only the arguments are looked at: the function is verified on its own."""
+        if self.state.lock is not None:
+            raise Refusal("global function calls are not allowed while holding a lock,", "use static function instead")
+        if self.state.preempt:
+            raise Refusal("global function calls are not allowed with preemption disabled,", "use static function instead")
+        one = self.globals[index]
+        try:
+            if one.fault:
+                raise Refusal(one.fault)
+            for regno, parameter in enumerate(one.parameters, 1):
+                self._check_global_argument(regno, parameter)
+        except Refusal as refusal:
+            raise Refusal(*refusal.sentences, f"Caller passes invalid args into func#{index} ('{one.name}')") from refusal
+        if index not in self.called_globals:
+            self.called_globals.append(index)
+        if index in self.shape.packet_movers:
+            self._forget_packets()
         self.regs[:6] = [None] * 6
-        self.regs[0] = self._result(helper, meta)
+        self.regs[0] = UNKNOWN
         self.sources[0] = 0
         return self.slot + 1
 
-    def _release(self, ref: int) -> None:
-        self.state.refs = tuple(one for one in self.state.refs if one[0] != ref)
-        self.state.replace(lambda value: UNKNOWN if isinstance(value, Pointer) and value.ref == ref else value)
+    def _check_global_argument(self, regno: int, parameter: Parameter) -> None:
+        value, kind = self._read(regno), parameter.kind
+        if kind == "scalar":
+            if isinstance(value, Pointer):
+                raise Refusal(f"R{regno} is not a scalar")
+        elif kind == "ctx":
+            if not isinstance(value, Pointer) or value.kind != "ctx":
+                raise Refusal(f"arg#{regno - 1} expects pointer to ctx")
+            self._check_plain(regno, value)
+        elif kind in ("mem", "mem_or_null"):
+            self._check_global_memory(regno, parameter, value)
+        elif kind == "arena":
+            if isinstance(value, Pointer) and value.kind != "arena":
+                raise Refusal(f"R{regno} is not a pointer to arena or scalar.")
+        elif kind.startswith("trusted_ptr"):
+            if value is ZERO and kind.endswith("_or_null"):
+                return
+            if not isinstance(value, Pointer) or value.kind.removesuffix("_or_null") != "trusted_ptr" or value.type != parameter.type:
+                text = value.kind_text if isinstance(value, Pointer) else "scalar"
+                raise Refusal(f"R{regno} type={text} expected=ptr_, trusted_ptr_, rcu_ptr_")
+        elif kind == "dynptr":
+            if not isinstance(value, Pointer) or value.kind not in ("fp", "dynptr_ptr"):
+                text = value.kind_text if isinstance(value, Pointer) else "scalar"
+                raise Refusal(f"R{regno} type={text} expected=fp, dynptr_ptr")
+            self._dynptr_argument(Call(_NO_HELPER), regno, Arg.DYNPTR, value)
 
-    def _result(self, helper: Helper, meta: _CallMeta) -> Value | None:
-        if helper.ret is Ret.VOID:
-            return None
-        if helper.ret in (Ret.INTEGER, Ret.KERNEL_ADDRESS):
-            if helper.id in _STR_HELPERS:
-                return signed_range(-_MAX_ERRNO, meta.size_max)
-            if helper.name == "get_smp_processor_id" and self.cpus:
-                return unsigned_range(0, self.cpus - 1)
-            return UNKNOWN
-        if helper.ret is Ret.MAP_VALUE_OR_NULL:
-            assert meta.map is not None, "helpers that give map values take a map"
-            if meta.map.type not in _VALUE_MAPS:
-                raise Refusal(f"values of {meta.map.type.name} maps are not supported by this verifier yet")
-            if meta.has_entry and helper.name == "map_lookup_elem":
-                return Pointer("map_value", map=meta.map, fd=meta.fd, size=meta.map.value_size)
-            return Pointer("map_value_or_null", map=meta.map, fd=meta.fd, size=meta.map.value_size, id=self._new_id())
-        if helper.ret is Ret.RINGBUF_MEM_OR_NULL:
-            ref = self._new_id()
-            self.state.refs += ((ref, self.slot),)
-            return Pointer("ringbuf_mem_or_null", size=meta.alloc_size, id=self._new_id(), ref=ref)
-        if helper.ret is Ret.BTF_TASK:
-            return Pointer("trusted_ptr_task_struct")
-        raise Refusal(f"what {helper_text(helper.id)} returns is not supported by this verifier yet")
-
-    def _argument(self, helper: Helper, index: int, arg: Arg, meta: _CallMeta) -> None:
-        regno = index + 1
-        value = self._read(regno)
-        if arg is Arg.ANYTHING:
+    def _check_global_memory(self, regno: int, parameter: Parameter, value: Value) -> None:
+        """Memory that the function may read and write, or 0."""
+        if value is ZERO:
+            if parameter.kind == "mem":
+                raise Refusal(f"arg#{regno - 1} is expected to be non-NULL")
             return
-        if arg is Arg.OTHER:
-            raise Refusal(f"argument {regno} of {helper_text(helper.id)} is not supported by this verifier yet")
-        if arg in (Arg.SIZE, Arg.SIZE_OR_ZERO):
-            self._size_argument(helper, regno, arg, helper.args[index - 1], meta)
+        if not isinstance(value, Pointer):
+            raise Refusal(f"R{regno} type=scalar expected=fp")
+        call = Call(_NO_HELPER)
+        self._check_memory(call, regno, value, parameter.size, False, False, False)
+        self._check_memory(call, regno, value, parameter.size, False, True, False)
+        if parameter.kind == "mem" and value.is_maybe_null:
+            raise Refusal(f"arg#{regno - 1} is expected to be non-NULL")
+        call.writes.append((regno, parameter.size))
+        self._overwrite_arguments(call)
+
+    def _exit(self) -> int:
+        frames = self.state.frames
+        frame = frames[-1]
+        is_main = len(frames) == 1
+        self._check_nothing_held("BPF_EXIT instruction in main prog", is_main)
+        if is_main:
+            self._check_return()
+            return PATH_ENDS
+        result = self.regs[0]
+        if isinstance(result, Pointer) and result.kind == "fp":
+            raise Refusal("cannot return stack pointer to the caller")
+        if frame.is_callback:
+            return self._return_from_callback(frame, result)
+        sources = self.sources[0]
+        frames.pop()
+        self._enter_frame()
+        self.regs[0] = result
+        self.sources[0] = sources
+        return frame.call_slot + 1
+
+    def _return_from_callback(self, frame: Frame, result: Value | None) -> int:
+        if not isinstance(result, Scalar):
+            raise Refusal("R0 not a scalar value")
+        self._need(0)
+        if not 0 <= result.smin <= result.smax <= 1:
+            raise Refusal(f"At callback return the register R0 has {range_text(result)} should have been in [0, 1]")
+        self.state.frames.pop()
+        self._enter_frame()
+        self._widen(frame.call_slot)
+        return frame.call_slot
+
+    def _check_nothing_held(self, doing: str, is_all: bool) -> None:
+        """Raises Refusal if something is held where the program, or a callback, may end."""
+        state = self.state
+        if is_all and state.lock is not None:
+            raise Refusal(f"{doing} cannot be used inside bpf_spin_lock-ed region")
+        if state.refs:
+            self._check_no_reference(state, doing)
+        if is_all and state.irqs:
+            raise Refusal(f"{doing} cannot be used inside bpf_local_irq_save-ed region")
+        if is_all and state.rcu:
+            raise Refusal(f"{doing} cannot be used inside bpf_rcu_read_lock-ed region")
+        if is_all and state.preempt:
+            raise Refusal(f"{doing} cannot be used inside bpf_preempt_disable-ed region")
+
+    def _check_return(self) -> None:
+        """What the main function, a global one or a timer's callback gives."""
+        result = self._read(0)
+        if isinstance(result, Pointer) and not self.may_leak:
+            raise Refusal("R0 leaks addr as return value")
+        doing = "At program exit"
+        if self.state.is_async:
+            wanted: tuple[int, int] | None = (0, 0)
+            doing = "At async callback return"
+        elif self.frame.function:
+            if isinstance(result, Pointer):
+                raise Refusal(f"At subprogram exit the register R0 is not a scalar value ({result.kind_text})")
             return
-        if isinstance(value, Scalar):
-            self._need(regno)
-        if arg in (Arg.MEM_OR_NULL, Arg.MAP_VALUE_OR_NULL) and value is ZERO:
-            return
-        if not _fits(arg, value):
-            kind = "scalar" if isinstance(value, Scalar) else value.kind
-            raise Refusal(f"R{regno} type={kind} expected={_EXPECTED[arg]}")
-        if arg is Arg.CONST_ALLOC_SIZE:
-            assert isinstance(value, Scalar), "_fits saw to it"
-            if value.mask:
-                raise Refusal(f"R{regno} is not a known constant'")
-            meta.alloc_size = value.value
-            if value.value > M32 >> 1:
-                raise Refusal(f"R{regno} reserves {value.value} bytes, which is more than a ring buffer holds")
-            return
-        assert isinstance(value, Pointer), "_fits saw to it"
-        self._pointer_argument(helper, regno, arg, value, meta)
-
-    def _pointer_argument(self, helper: Helper, regno: int, arg: Arg, value: Pointer, meta: _CallMeta) -> None:
-        if arg is Arg.BTF_TASK and (value.off or value.var is not None):
-            raise Refusal(f"R{regno} is of type task_struct but task_struct is expected")
-        if arg is Arg.CTX and (value.off or value.var is not None):
-            raise Refusal(f"dereference of modified ctx ptr R{regno} off={value.off} disallowed")
-        if arg is Arg.CONST_MAP_PTR:
-            assert value.map is not None, "a map pointer names its map"
-            meta.map, meta.fd = value.map, value.fd
-        elif arg is Arg.ALLOC_MEM:
-            if value.off or value.var is not None:
-                raise Refusal(f"R{regno} must have zero offset when passed to release func or trusted arg to kfunc")
-            if all(one[0] != value.ref for one in self.state.refs):
-                raise Refusal(f"R{regno} must be referenced when passed to release function")
-            meta.release = value.ref
-        elif arg is Arg.CONST_STR:
-            self._check_string(regno, value)
-        elif arg is Arg.UNINIT_LONG:
-            self._check_aligned(value, 0, 8, "")
-            self._check_memory(helper, regno, value, 8, is_zero_ok=False, is_write=True, is_raw=True)
-            meta.writes.append((regno, 8))
-        elif arg in (Arg.MAP_KEY, Arg.MAP_VALUE, Arg.UNINIT_MAP_VALUE, Arg.MAP_VALUE_OR_NULL):
-            if meta.map is None:
-                raise Refusal(f"invalid map_ptr to access map->{'key' if arg is Arg.MAP_KEY else 'value'}")
-            size = meta.map.key_size if arg is Arg.MAP_KEY else meta.map.value_size
-            is_raw = arg is Arg.UNINIT_MAP_VALUE
-            self._check_memory(helper, regno, value, size, is_zero_ok=False, is_write=is_raw, is_raw=is_raw)
-            if is_raw:
-                meta.writes.append((regno, size))
-            if arg is Arg.MAP_KEY and meta.map.type in _DENSE_MAPS:
-                meta.has_entry = self._is_known_below(value, size, meta.map.max_entries)
-
-    def _is_known_below(self, key: Pointer, size: int, entries: int) -> bool:
-        """The key on the stack is a known number below entries.
-
-        Source: kernel/bpf/verifier.c, get_constant_map_key."""
-        if key.kind != "fp" or key.var is not None:
-            return False
-        number, first = (-key.off - 1) // 8, key.off & 7
-        frame = self.state.frames[key.frame]
-        types, spilled = frame.stack.get(number, ("", None))
-        if types[first : first + size] != "0" * size:
-            if first or types.count("r") != size or not isinstance(spilled, Scalar):
-                return False
-            if spilled.mask or spilled.value >= entries:
-                return False
-        need(self._parent, frame.sources_of_slot(key.frame, number))
-        return True
-
-    def _size_argument(self, helper: Helper, regno: int, arg: Arg, memory: Arg, meta: _CallMeta) -> None:
-        size, base = self.regs[regno], self.regs[regno - 1]
-        self._need(regno)
-        if not isinstance(size, Scalar):
-            raise Refusal(f"R{regno} type={size.kind if size else ''} expected=scalar")
-        is_zero_ok = arg is Arg.SIZE_OR_ZERO
-        if size.smin < 0:
-            raise Refusal(f"R{regno} min value is negative, either use unsigned or 'var &= const'")
-        if size.umin == 0 and not is_zero_ok:
-            raise Refusal(f"R{regno} invalid zero-sized read: u64=[{size.umin},{size.umax}]")
-        if size.umax >= MAX_VAR_OFF:
-            raise Refusal(f"R{regno} unbounded memory access, use 'var &= const' or 'if (var < const)'")
-        meta.size_max = size.umax
-        if not isinstance(base, Pointer):
-            if size.umax or not is_zero_ok:
-                raise Refusal(f"R{regno - 1} type=scalar expected={_MEMORY}")
-            return
-        is_write = memory in (Arg.UNINIT_MEM, Arg.MEM_WRITE)
-        is_raw = memory is Arg.UNINIT_MEM and not size.mask
-        self._check_memory(helper, regno - 1, base, size.umax, is_zero_ok, is_write, is_raw)
-        if is_write:
-            meta.writes.append((regno - 1, size.umax))
-
-    def _check_memory(
-        self, helper: Helper, regno: int, base: Pointer, size: int, is_zero_ok: bool, is_write: bool, is_raw: bool
-    ) -> None:
-        """A helper reads (or writes) size bytes at base; is_raw: they need not be initialised."""
-        if base.kind == "fp":
-            self._check_stack_memory(regno, base, size, is_zero_ok, is_raw)
-        elif base.kind in ("pkt", "pkt_meta"):
-            if helper.id not in _PACKET_READERS or is_write:
-                raise Refusal("helper access to the packet is not allowed")
-            self._check_packet(regno, base, 0, size, is_zero_ok)
         else:
-            spec = base.map
-            flag, doing = (BPF_F_RDONLY_PROG, "write into") if is_write else (BPF_F_WRONLY_PROG, "read from")
-            if spec is not None and spec.flags & flag:
-                raise Refusal(f"{doing} map forbidden, value_size={base.size} off={base.off} size={size}")
-            self._check_region(regno, base, 0, size, is_zero_ok)
-
-    def _check_stack_memory(self, regno: int, base: Pointer, size: int, is_zero_ok: bool, is_raw: bool) -> None:
-        if size == 0:
-            if not is_zero_ok:
-                raise Refusal("invalid zero-sized read")
+            wanted = return_range(self.type, self.attach_type)
+        if wanted is None:
             return
-        low, high = self._stack_range(regno, base, 0, size, " write to" if is_raw else " read from")
-        frame = self.state.frames[base.frame]
-        self._deepen(frame, low)
-        if not is_raw or low != high:
-            self._check_initialised(regno, base, frame, low, high - low + size)
+        if isinstance(result, Pointer):
+            raise Refusal(f"{doing} the register R0 is not a known value ({result.kind_text})")
+        self._need(0)
+        if not wanted[0] <= result.smin <= result.smax <= wanted[1]:
+            raise Refusal(f"{doing} the register R0 has {range_text(result)} should have been in [{wanted[0]}, {wanted[1]}]")
 
-    def _check_string(self, regno: int, value: Pointer) -> None:
-        spec = value.map
-        if spec is None or not (spec.flags & BPF_F_RDONLY_PROG and spec.initial):
-            raise Refusal(f"R{regno} does not point to a readonly map'")
-        if value.var is not None:
-            raise Refusal(f"R{regno} is not a constant address'")
-        self._check_region(regno, value, 0, 1)
-        if b"\0" not in spec.initial[value.off :]:
-            raise Refusal("string is not zero-terminated")
+    # ---- packet loads of classic BPF, which are calls
+
+    def _load_packet(self, insn: Insn) -> int:
+        if self.type not in (ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT):
+            raise Refusal("BPF_LD_[ABS|IND] instructions not allowed for this program type")
+        if any(one.is_callback for one in self.state.frames):
+            raise Refusal("cannot use BPF_LD_[ABS|IND] within callback")
+        is_indirect = insn.code & 0xE0 == 0x40
+        if insn.dst or insn.off or insn.code & 0x18 == 0x18 or (insn.src and not is_indirect):
+            raise Refusal("BPF_LD_[ABS|IND] uses reserved fields")
+        context = self._read(6)
+        self._check_nothing_held("BPF_LD_[ABS|IND]", True)
+        if not (isinstance(context, Pointer) and context.kind == "ctx"):
+            raise Refusal("at the time of BPF_LD_ABS|IND R6 != pointer to skb")
+        if is_indirect:
+            self._read(insn.src)
+        self._check_plain(6, context)
+        self.regs[:6] = [None] * 6
+        self.regs[0] = UNKNOWN
+        self.sources[0] = 0
+        if len(self.state.frames) > 1:
+            # behind the packet's end the function returns 0 at once
+            self._push(self.state.copy(), self.slot + 1)
+            self.regs[0] = ZERO
+            return self._exit()
+        return self.slot + 1
+
+    # ---- helpers
+
+    def _call_helper(self, insn: Insn) -> int:
+        state = self.state
+        if state.lock is not None and insn.imm != _SPIN_UNLOCK:
+            raise Refusal("function calls are not allowed while holding a lock")
+        helper = check_helper(
+            insn.imm, self.type, self.attach_type, self.is_gpl, is_sleepable=self.is_sleepable and not state.is_async,
+            privileges=self.privileges,
+        )
+        if helper.sleeps:
+            self._check_may_sleep(helper)
+        call = self._check_arguments(helper)
+        self._overwrite_arguments(call)
+        if helper.releases >= 0:
+            self._release_argument(call)
+        way = self._before_return(call)
+        self.regs[:6] = [None] * 6
+        self.regs[0] = self._result(call)
+        self.sources[0] = 0
+        if call.map is not None:
+            check_map_and_helper(call.map.type, call.map.flags, helper.id)
+        if helper.moves_packet:
+            self._forget_packets()
+        return way
+
+    def _check_may_sleep(self, helper: Helper) -> None:
+        for is_held, where in ((self.state.rcu, "rcu_read_lock region"), (self.state.preempt, "non-preemptible region"),
+                               (self.state.irqs, "IRQ-disabled region")):
+            if is_held:
+                raise Refusal(f"sleepable helper {helper_text(helper.id)} in {where}")
+
+    def _overwrite_arguments(self, call: Call) -> None:
+        """Memory on the stack that the helper fills."""
+        for regno, size in call.writes:
+            if regno < 0:
+                self._make_dynptr(call, -regno, size)
+                continue
+            base = self.regs[regno]
+            if isinstance(base, Pointer) and base.kind == "fp" and size:
+                low = base.off + (base.var.smin if base.var else 0)
+                spread = base.var.smax - base.var.smin if base.var else 0
+                self._overwrite(self.state.frames[base.frame], low, size + spread)
+
+    def _release_argument(self, call: Call) -> None:
+        if call.release:
+            self._release(call.release)
+        elif self.regs[call.helper.releases + 1] is not ZERO:
+            raise Refusal(f"func {helper_text(call.helper.id)} reference has not been acquired before")
+
+    def _release(self, ref: int) -> None:
+        """What belongs to a reference that ends is nothing any more."""
+        self.state.refs = tuple(one for one in self.state.refs if one.id != ref)
+
+        def without(value: Value) -> Value | None:
+            return None if isinstance(value, Pointer) and value.ref == ref else value
+
+        for frame in self.state.frames:
+            for index, value in enumerate(frame.regs):
+                if value is not None and without(value) is None:
+                    frame.regs[index] = UNKNOWN if self.may_leak else None
+            for number, (types, value) in list(frame.stack.items()):
+                if value is not None and without(value) is None:
+                    frame.stack[number] = ("--------" if types[0] == "d" else types.replace("r", "m"), None)
+
+    def _acquire(self) -> int:
+        ref = self._new_id()
+        depth = max((at for at, one in enumerate(self.state.frames) if one.is_callback), default=0)
+        self.state.refs += (Ref(ref, self.slot, depth),)
+        return ref
+
+    def _forget_packets(self) -> None:
+        """The packet may lie elsewhere now."""
+        self.state.replace(
+            lambda value: UNKNOWN if isinstance(value, Pointer) and (value.kind.startswith("pkt")) else value)
+
+    def _before_return(self, call: Call) -> int:
+        """What single helpers ask beyond their prototype; the slot where the path goes on."""
+        helper, name = call.helper, call.helper.name
+        if name == "tail_call":
+            self._check_nothing_held("tail_call", True)
+        elif name == "get_local_storage":
+            self._need(2)
+            if self.regs[2] is not ZERO:
+                raise Refusal("get_local_storage() doesn't support non-zero flags")
+        elif name == "snprintf":
+            self._check_format(helper)
+        elif name == "dynptr_from_mem":
+            base = self.regs[1]
+            if not isinstance(base, Pointer) or base.kind != "map_value":
+                raise Refusal(f"Unsupported reg type {base.kind_text if isinstance(base, Pointer) else 'scalar'} "
+                              "for bpf_dynptr_from_mem data")
+        elif Arg.FUNC in helper.args:
+            self._call_back(call)
+        return self.slot + 1
+
+    def _check_format(self, helper: Helper) -> None:
+        """snprintf's format fits the number of its arguments."""
+        text, size = self.regs[3], self.regs[5]
+        assert isinstance(text, Pointer) and text.map is not None and isinstance(size, Scalar), "the arguments were checked"
+        if size.value % 8:
+            raise Refusal(f"R5 is not a multiple of 8: {size.value} bytes of arguments for {helper_text(helper.id)}")
+        format = text.map.initial[text.off :].partition(b"\0")[0]
+        if check_format(format, size.value // 8):
+            raise Refusal("Invalid format string")
+
+    # ---- callbacks
+
+    def _call_back(self, call: Call) -> None:
+        """Leaves the way through the callback for later."""
+        name, frame = call.helper.name, self.frame
+        if name == "loop":
+            count = self.regs[1]
+            self._need(1)
+            if isinstance(count, Scalar) and frame.turns >= count.umax:
+                frame.turns = 0
+                return
+        if name == "for_each_map_elem" and (call.map is None or call.map.type not in _ITERABLE):
+            raise Refusal("callback function not allowed for map")
+        start = self.shape.starts[call.function]
+        regs, sources = self._callback_arguments(call)
+        state = self.state.copy()
+        if name == _ASYNC:
+            regs[10] = Pointer("fp")
+            state = State([Frame(regs, {}, -1, call.function, sources, {})])
+            state.is_async = True
+        else:
+            if len(state.frames) >= MAX_FRAMES:
+                raise Refusal(f"the call stack of {len(state.frames) + 1} frames is too deep")
+            regs[10] = Pointer("fp", frame=len(state.frames))
+            state.frames[-1].turns += 1
+            state.frames.append(Frame(regs, {}, self.slot, call.function, sources, {}, is_callback=True))
+            state.turn += 1
+        self._push(state, start)
+        frame.turns = 0
+
+    def _callback_arguments(self, call: Call) -> tuple[list[Value | None], list[int]]:
+        """r0-r10 of the callback, and what they were computed from."""
+        name, caller, from_ = call.helper.name, self.regs, self.sources
+        regs: list[Value | None] = [None] * 11
+        sources = [0] * 11
+        if name == "loop":
+            regs[1:3], sources[2] = [UNKNOWN, caller[3]], from_[3]
+        elif name == "for_each_map_elem":
+            regs[1:5] = [caller[1], *self._entry_of(call), caller[3]]
+            sources[4] = from_[3]
+        elif name == _ASYNC:
+            regs[1:4] = [Pointer("map_ptr", map=call.map, fd=call.fd, uid=call.uid), *self._entry_of(call)]
+        elif name == "find_vma":
+            regs[1:4], sources[3] = [caller[1], Pointer("ptr", type="vm_area_struct"), caller[4]], from_[4]
+        else:  # user_ringbuf_drain
+            regs[1:3], sources[2] = [Pointer("dynptr_ptr", id=self._new_id()), caller[3]], from_[3]
+        return regs, sources
+
+    def _entry_of(self, call: Call) -> tuple[Pointer, Pointer]:
+        spec = call.map
+        assert spec is not None, "the argument was a map"
+        return (Pointer("map_key", map=spec, fd=call.fd, size=spec.key_size, uid=call.uid),
+                Pointer("map_value", map=spec, fd=call.fd, size=spec.value_size, uid=call.uid))
+
+    def _widen(self, call_slot: int) -> None:
+        """What differs from the turn before, and has decided nothing yet, may be any number: so that turns become alike.
+
+        Source: kernel/bpf/verifier.c, widen_imprecise_scalars."""
+        self._widen_from(self._parent, self.state, call_slot)
+
+    def _widen_from(self, before: Checkpoint | None, state: State, slot: int) -> None:
+        calls = [one.call_slot for one in state.frames]
+        while before is not None and not (before.slot == slot and [one.call_slot for one in before.state.frames] == calls):
+            before = before.parent
+        if before is not None:
+            before.widen(state)
+
+    # ---- results
+
+    def _result(self, call: Call) -> Value | None:
+        helper = call.helper
+        ret = helper.ret
+        if ret is Ret.VOID:
+            return None
+        if ret in (Ret.INTEGER, Ret.KERNEL_ADDRESS):
+            return self._number(call)
+        if ret in (Ret.MAP_VALUE_OR_NULL, Ret.MAP_VALUE):
+            return self._entry(call)
+        if ret is Ret.RINGBUF_MEM_OR_NULL:
+            ref = self._acquire()
+            return Pointer("ringbuf_mem_or_null", size=call.alloc_size, id=ref, ref=ref)
+        if ret is Ret.DYNPTR_MEM_OR_NULL:
+            held = call.dynptr
+            assert held is not None, "the first argument is a dynptr"
+            return Pointer("mem_or_null", size=call.alloc_size, id=self._new_id(), ref=held.ref or held.id)
+        kind = _GIVES.get(ret)
+        if kind is None:
+            raise Refusal(f"what {helper_text(helper.id)} returns is not supported by this verifier yet")
+        id = self._new_id() if kind.endswith("_or_null") else 0
+        ref = call.ref if helper.is_cast else 0
+        if helper.acquires:
+            id = ref = self._acquire()
+        return Pointer(kind, id=id, ref=ref, type="task_struct" if ret is Ret.BTF_TASK else helper.ret_btf)
+
+    def _number(self, call: Call) -> Scalar:
+        helper = call.helper
+        if helper.id in _STR_HELPERS:
+            return signed_range(-_MAX_ERRNO, call.size_max)
+        if helper.name == "get_smp_processor_id" and self.cpus:
+            return unsigned_range(0, self.cpus - 1)
+        return UNKNOWN
+
+    def _entry(self, call: Call) -> Pointer:
+        spec = call.map
+        assert spec is not None, "helpers that give map values take a map"
+        is_lookup = call.helper.name == "map_lookup_elem"
+        if (call.has_entry and is_lookup) or call.helper.ret is Ret.MAP_VALUE:
+            return Pointer("map_value", map=spec, fd=call.fd, size=spec.value_size, uid=call.uid,
+                           id=self._new_id() if has_lock(spec) else 0)
+        ref = 0
+        if is_lookup and spec.type in (MapType.SOCKMAP, MapType.SOCKHASH):
+            ref = self._acquire()
+        return Pointer("map_value_or_null", map=spec, fd=call.fd, size=spec.value_size, id=ref or self._new_id(), ref=ref, uid=call.uid)
+
+    # ---- dynptrs
+
+    def _make_dynptr(self, call: Call, regno: int, number: int) -> None:
+        """Two slots of the stack become a dynptr."""
+        base = self.regs[regno]
+        assert isinstance(base, Pointer), "the argument was checked"
+        frame = self.state.frames[base.frame]
+        self._deepen(frame, base.off)
+        is_ring = call.helper.name == "ringbuf_reserve_dynptr"
+        id = self._acquire() if is_ring else self._new_id()
+        for at, is_first in ((number, 1), (number - 1, 0)):
+            frame.stack[at] = ("dddddddd", Pointer(
+                "dynptr_ringbuf" if is_ring else "dynptr_local", id=id, ref=id if is_ring else 0, range=is_first))
+            frame.written[at] = 0
+
+
+def range_text(one: Scalar) -> str:
+    """A number that is out of range, in Linux's words."""
+    if one.smin == -(1 << 63) and one.smax == (1 << 63) - 1:
+        return "unknown scalar value"
+    parts = [f"smin={one.smin}"] if one.smin > -(1 << 63) else []
+    parts += [f"smax={one.smax}"] if one.smax < (1 << 63) - 1 else []
+    return " ".join(parts)

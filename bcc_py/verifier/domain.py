@@ -15,12 +15,11 @@ Source: Documentation/bpf/verifier.rst of Linux 6.18, "Register value tracking";
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bcc_py.spec import MapSpec
 
 __all__ = ["UNKNOWN", "UNKNOWN32", "ZERO", "Pointer", "Scalar", "Value", "alu", "branch_outcome", "cast_signed", "const", "covers",
-           "low_bytes", "make", "refine", "unsigned_range", "with_id"]
+           "low_bytes", "make", "refine", "tnum_text",
+           "unsigned_range", "with_id", "with_low"]
 
 M64 = (1 << 64) - 1
 M32 = (1 << 32) - 1
@@ -213,6 +212,16 @@ def with_id(scalar: Scalar, id: int, plus: tuple[int, bool] | None = None) -> Sc
         return scalar
     return Scalar(scalar.value, scalar.mask, scalar.smin, scalar.smax, scalar.umin, scalar.umax,
                   scalar.s32min, scalar.s32max, scalar.u32min, scalar.u32max, id, plus)
+
+
+def with_low(scalar: Scalar, low: int) -> Scalar:
+    """scalar with its low 32 bits known."""
+    return make(scalar.value & ~M32 | low, scalar.mask & ~M32, scalar.smin, scalar.smax, scalar.umin, scalar.umax) or UNKNOWN
+
+
+def tnum_text(scalar: Scalar) -> str:
+    """Known and unknown bits as Linux writes them."""
+    return f"({scalar.value:#x}; {scalar.mask:#x})" if scalar.mask else f"{scalar.value:#x}"
 
 
 def linked_by(known: Scalar, one: Scalar) -> Scalar:
@@ -549,30 +558,56 @@ def _bits(a: list[int], wanted: int, is_set: bool) -> None:
 # ---- pointers
 
 
-@dataclass(frozen=True, slots=True)
 class Pointer:
-    """An address. kind: as Linux prints it ("fp", "ctx", "map_ptr", "map_value", "ringbuf_mem", "pkt",
-    "pkt_meta", "pkt_end", "trusted_ptr_task_struct"), with "_or_null" while it has not been compared with 0.
+    """An address; immutable. kind: as Linux prints it ("fp", "ctx", "map_ptr", "map_value", "map_key", "ringbuf_mem",
+    "mem", "rdonly_mem", "buf", "pkt", "pkt_meta", "pkt_end", "sock", "func", ...), with "_or_null" while it has not been
+    compared with 0; for a pointer to a kernel object "ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr".
 
-    off: bytes from the base, var: what varies in addition (None: nothing). map: of map_ptr, map_value.
-    size: bytes of memory. frame: whose stack. id: shared by copies of one result that may be null, and by
-    packet pointers with the same variable part. ref: what has to be released, 0 if nothing. range: bytes
-    behind a packet pointer's base that are known to lie before the packet's end."""
+    off: bytes from the base, var: what varies in addition (None: nothing). map, fd: of map_ptr, map_value, map_key.
+    size: bytes of memory. frame: whose stack; of "func" the function's index. id: shared by copies of one result that may
+    be null, by packet pointers with the same variable part, and by pointers to one map value that holds a lock. ref: what
+    has to be released, 0 if nothing. range: bytes behind a packet pointer's base that are known to lie before the
+    packet's end, -1 or -2 if it is known to lie at or behind the end. type: the struct's name, of a kernel object.
+    uid: which of the maps that a map of maps holds, 0 for a map that the program names."""
 
-    kind: str
-    off: int = 0
-    var: Scalar | None = None
-    map: MapSpec | None = None
-    fd: int = 0
-    size: int = 0
-    frame: int = 0
-    id: int = 0
-    ref: int = 0
-    range: int = 0
+    __slots__ = ("fd", "frame", "id", "kind", "map", "off", "range", "ref", "size", "type", "uid", "var")
+
+    def __init__(
+        self, kind: str, off: int = 0, var: Scalar | None = None, map: MapSpec | None = None, fd: int = 0, size: int = 0,
+        frame: int = 0, id: int = 0, ref: int = 0, range: int = 0, type: str = "", uid: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.off = off
+        self.var = var
+        self.map = map
+        self.fd = fd
+        self.size = size
+        self.frame = frame
+        self.id = id
+        self.ref = ref
+        self.range = range
+        self.type = type
+        self.uid = uid
 
     @property
     def is_maybe_null(self) -> bool:
         return self.kind.endswith("_or_null")
+
+    @property
+    def kind_text(self) -> str:
+        """The kind in Linux's sentences."""
+        return f"{self.kind}_" if "ptr" in self.kind and self.kind not in ("map_ptr", "dynptr_ptr") else self.kind
+
+    def placed(self, off: int, var: Scalar | None, id: int, range: int) -> Pointer:
+        """The same base at another offset."""
+        if var is not None and not var.mask:
+            off, var = off + var.smin, None
+        return Pointer(self.kind, off, var, self.map, self.fd, self.size, self.frame, id, self.ref, range, self.type, self.uid)
+
+    def named(self, kind: str, id: int | None = None, ref: int | None = None) -> Pointer:
+        """The same address as another kind."""
+        return Pointer(kind, self.off, self.var, self.map, self.fd, self.size, self.frame, self.id if id is None else id,
+                       self.ref if ref is None else ref, self.range, self.type, self.uid)
 
     def __str__(self) -> str:
         parts = [f"id={self.id}"] if self.id else []

@@ -22,40 +22,66 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bcc_py.isa import PSEUDO_CALL, Insn, text_of
+from bcc_py.isa import PSEUDO_CALL, Insn
 from bcc_py.spec import ProgramSpec
 from bcc_py.verifier.calls import MAX_FRAMES, Calls
+from bcc_py.verifier.domain import UNKNOWN, Pointer, Value
 from bcc_py.verifier.env import VerifierEnv
-from bcc_py.verifier.log import slot_text, value_text
+from bcc_py.verifier.form import Shape
+from bcc_py.verifier.log import Log
 from bcc_py.verifier.machine import MAX_STACK_BYTES, PATH_ENDS, Finding
-from bcc_py.verifier.precision import inherit, remember
-from bcc_py.verifier.rules import Refusal, Shape
+from bcc_py.verifier.precision import close_loop, inherit, remember
+from bcc_py.verifier.rules import Refusal
+from bcc_py.verifier.state import Frame, State
 
 __all__ = ["MAX_FRAMES", "MAX_STACK_BYTES", "Explorer", "Finding"]
 
-_CALL, _EXIT, _JA, _GOTOL = 0x85, 0x95, 0x05, 0x06
+_LDDW, _CALL, _EXIT, _JA, _GOTOL, _MAY_GOTO = 0x18, 0x85, 0x95, 0x05, 0x06, 0xE5
 
 
 class Explorer(Calls):
     """One exploration of one program. run() does it once."""
 
-    def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv, log: Callable[[str], None] | None) -> None:
+    def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv, log: Log | None) -> None:
         super().__init__(program, shape, env, log)
-        self.line_at = {
-            one.slot: f"; {one.text} @ {one.file.rpartition('/')[2]}:{one.line}:{one.col}" for one in program.lines
-        } if log else {}
         self._classes: tuple[Callable[[Insn], int], ...] = (
-            self._load_immediate, self._load, self._store, self._store, self._alu, self._jump, self._jump, self._alu,
+            self._load_special, self._load, self._store, self._store, self._alu, self._jump, self._jump, self._alu,
         )
 
     # ---- the walk
 
     def run(self) -> Finding:
-        """Explores everything. Raises Refusal."""
+        """Explores everything: the main function, then each global one that is called. Raises Refusal."""
         if self.log:
-            self._log_state("func#0 @0", 0)
+            self.log.begin(self.shape.starts)
+        self._explore(0)
+        done = 0
+        while done < len(self.called_globals):
+            self._begin_global(self.called_globals[done])
+            self._explore(self.shape.starts[self.called_globals[done]])
+            done += 1
+        self.finding.peak_states = self._pruner.peak
+        return self.finding
+
+    def _begin_global(self, index: int) -> None:
+        """The state in which a global function starts: any arguments that fit its prototype."""
+        regs: list[Value | None] = [None] * 11
+        for regno, one in enumerate(self.globals[index].parameters, 1):
+            if one.kind == "scalar":
+                regs[regno] = UNKNOWN
+            else:
+                id = self._new_id() if one.kind.endswith("_or_null") else 0
+                kind = "dynptr_ptr" if one.kind == "dynptr" else one.kind
+                regs[regno] = Pointer(kind, size=one.size, type=one.type, id=id)
+        regs[10] = Pointer("fp")
+        self.state = State([Frame(regs, {}, -1, index, [0] * 11, {})])
+        self._parent = None
+        self._enter_frame()
+
+    def _explore(self, slot: int) -> None:
+        """Every path from slot on, in the current state."""
         insns, points, classes, finding = self.insns, self.shape.prune_points, self._classes, self.finding
-        slot = 0
+        reached = finding.reached
         while True:
             self.slot = slot
             finding.insns_processed += 1
@@ -63,20 +89,34 @@ class Explorer(Calls):
                 raise Refusal(f"BPF program is too large. Processed {finding.insns_processed} insn")
             if slot in points and self._is_seen(slot):
                 if self.log:
-                    self.log(f"{slot}: safe")
+                    self.log.safe(self.state, slot)
                 slot = PATH_ENDS
+            elif self.state.is_speculative:
+                slot = self._guess(slot)
             else:
                 insn = insns[slot]
-                finding.reached.add(slot)
+                reached.add(slot)
                 if self.log:
-                    slot = self._logged_step(insn, slot)
+                    slot = self.log.step(self.state, slot, insn, classes[insn.code & 7])
                 else:
                     slot = classes[insn.code & 7](insn)
             if slot == PATH_ENDS:
                 slot = self._next_path()
                 if slot == PATH_ENDS:
-                    finding.peak_states = self._pruner.peak
-                    return finding
+                    return
+
+    def _guess(self, slot: int) -> int:
+        """One step that only a processor's guess gets to. What it must not do there, a barrier before it prevents."""
+        if slot in self.finding.nospec:
+            return PATH_ENDS
+        insn = self.insns[slot]
+        run = self._classes[insn.code & 7]
+        try:
+            after = self.log.step(self.state, slot, insn, run) if self.log else run(insn)
+        except Refusal:
+            self.finding.nospec.add(slot)
+            return PATH_ENDS
+        return PATH_ENDS if slot in self.finding.nospec_after else after
 
     def _next_path(self) -> int:
         """Ends the current path; the slot where the most recent one left over goes on."""
@@ -92,26 +132,51 @@ class Explorer(Calls):
         self.state, origin, slot, self._parent = self._pending.pop()
         self._enter_frame()
         if self.log:
-            self._log_state(f"from {origin} to {slot}", slot)
+            self.log.resume(len(self._pending), origin, slot)
         return slot
 
     def _is_seen(self, slot: int) -> bool:
-        """True when a finished state here stands for the current one; otherwise this one may be remembered."""
+        """True when another state here stands for the current one; otherwise this one may be remembered."""
         state, pruner = self.state, self._pruner
         self._jumps += 1
-        if pruner.is_circle(slot, state):
+        is_turn = slot in self.shape.turns
+        if is_turn:
+            head = pruner.head_of(slot, state) if self._is_turning(slot) else None
+            if head is not None:
+                close_loop(self._parent, state, head, head)
+                return True
+        elif pruner.is_circle(slot, state):
             raise Refusal(f"infinite loop detected at insn {slot}")
         finished = pruner.covering(slot, state)
         if finished is not None:
+            head = finished.open_head()
+            if head is not None:
+                close_loop(self._parent, state, finished, head)
             inherit(self._parent, state, finished)
             return True
         insns = self.finding.insns_processed
-        if slot not in self._met or (self._jumps - self._last_jumps >= 2 and insns - self._last_insns >= 8):
+        if is_turn or slot not in self._met or (self._jumps - self._last_jumps >= 2 and insns - self._last_insns >= 8):
             self._met.add(slot)
             self._last_jumps, self._last_insns = self._jumps, insns
             self._parent = remember(slot, state, self._parent)
             pruner.add(self._parent)
         return False
+
+    def _is_turning(self, slot: int) -> bool:
+        """The instruction at slot, where a loop without a bound turns, may turn once more."""
+        return True
+
+    def _may_goto(self, insn: Insn) -> int:
+        """A loop that the kernel ends after very many turns: once more, or out."""
+        state = self.state.copy()
+        state.turn += 1
+        before = self._parent.parent if self._parent is not None and self._parent.slot == self.slot else self._parent
+        self._widen_from(before, state, self.slot)
+        self._push(state, self.slot + 1)
+        return self.slot + 1 + insn.off
+
+    def _load_special(self, insn: Insn) -> int:
+        return self._load_immediate(insn) if insn.code == _LDDW else self._load_packet(insn)
 
     def _jump(self, insn: Insn) -> int:
         code = insn.code
@@ -123,31 +188,4 @@ class Explorer(Calls):
             return self.slot + 1 + insn.off
         if code == _GOTOL:
             return self.slot + 1 + insn.imm
-        return self._branch(insn)
-
-    # ---- the log
-
-    def _logged_step(self, insn: Insn, slot: int) -> int:
-        assert self.log is not None, "only called with a log"
-        line = self.line_at.get(slot)
-        if line is not None:
-            self.log(line)
-        text = f"{slot}: {text_of(self.insns, slot)}"
-        frame, before = self.frame, self.regs.copy()
-        try:
-            after = self._classes[insn.code & 7](insn)
-        except Refusal:
-            self.log(text)
-            raise
-        regs = frame.regs
-        changed = [f"R{i}_w={value_text(regs[i])}" for i in range(11) if regs[i] is not before[i] and regs[i] is not None]
-        self.log(f"{text:<38}; {' '.join(changed)}" if changed else text)
-        return after
-
-    def _log_state(self, why: str, slot: int) -> None:
-        assert self.log is not None, "only called with a log"
-        self.log("")
-        rows = [f"R{i}={value_text(value)}" for i, value in enumerate(self.regs) if value is not None]
-        rows += [f"fp-{8 * number + 8}={slot_text(one)}" for number, one in sorted(self.frame.stack.items())]
-        depth = len(self.state.frames) - 1
-        self.log(f"{why}:{f' frame{depth}:' if depth else ''} {' '.join(rows)}")
+        return self._may_goto(insn) if code == _MAY_GOTO else self._branch(insn)

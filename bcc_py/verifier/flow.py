@@ -213,7 +213,7 @@ def _weigh_jump(insn: Insn, after: int, pointers: int, is_main: bool) -> int:
     for number, arg in enumerate(helper.args, 1):
         if arg is not Arg.ANYTHING:
             after |= 1 << number
-    if insn.imm == _LOOK_UP and pointers & 1 << 2:
-        # a known key in an array
+    if (insn.imm == _LOOK_UP and pointers & 1 << 2) or (Arg.FUNC in helper.args and pointers & _ARGS):
+        # a known key in an array; what a callback is shown
         after |= ALL_SLOTS
     return after

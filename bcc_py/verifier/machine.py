@@ -6,15 +6,18 @@ that are left for later."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bcc_py.spec import ProgramSpec
 from bcc_py.verifier.domain import UNKNOWN, UNKNOWN32, Pointer, Value, unsigned_range
 from bcc_py.verifier.env import VerifierEnv
+from bcc_py.verifier.form import Shape
+from bcc_py.verifier.functions import global_functions
+from bcc_py.verifier.limits import attach_type_of
+from bcc_py.verifier.log import Log
 from bcc_py.verifier.precision import Checkpoint, need
 from bcc_py.verifier.prune import Pruner
-from bcc_py.verifier.rules import GPL_LICENSES, Refusal, Shape
+from bcc_py.verifier.rules import GPL_LICENSES, Refusal
 from bcc_py.verifier.state import Frame, State
 
 __all__ = ["LOADED", "M32", "MAX_STACK_BYTES", "MAX_VAR_OFF", "PATH_ENDS", "SIZES", "Finding", "Machine"]
@@ -25,6 +28,7 @@ PATH_ENDS = -1
 M32 = (1 << 32) - 1
 SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 LOADED = {1: unsigned_range(0, 0xFF), 2: unsigned_range(0, 0xFFFF), 4: UNKNOWN32, 8: UNKNOWN}
+BPF_F_STRICT_ALIGNMENT, BPF_F_SLEEPABLE = 1 << 0, 1 << 4
 _MAX_PENDING = 8192
 
 
@@ -32,34 +36,46 @@ _MAX_PENDING = 8192
 class Finding:
     """What exploration learnt. insns_processed: instructions looked at, on all paths; stack_bytes: depth for
     each function, a multiple of 8; kinds: slot of a load or store -> kind of memory ("fp", "ctx",
-    "map_value", "ringbuf_mem", "pkt", ...; several joined by "|"); reached: slots some path executes."""
+    "map_value", "ringbuf_mem", "pkt", ...; several joined by "|"); reached: slots some path executes.
+
+    What code for a loader without CAP_PERFMON has to defend against speculation: nospec: slots before which a barrier
+    stands, nospec_after: stores behind which one stands; masks: slot of a sum -> (is what is added negative, is it a
+    constant, is the pointer in dst, how far it may move)."""
 
     insns_processed: int = 0
     peak_states: int = 0
     stack_bytes: list[int] = field(default_factory=list)
     kinds: dict[int, str] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
+    nospec: set[int] = field(default_factory=set)
+    nospec_after: set[int] = field(default_factory=set)
+    masks: dict[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
 
 
 class Machine:
     """The state of one exploration of one program."""
 
-    def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv, log: Callable[[str], None] | None) -> None:
+    def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv, log: Log | None) -> None:
         self.program = program
         self.insns = program.insns
         self.shape = shape
         self.weighed = shape.weighed
         self.type = program.type
-        self.attach_type = program.expected_attach_type
+        self.attach_type = attach_type_of(program.type, program.expected_attach_type) or program.expected_attach_type
         self.is_gpl = program.license in GPL_LICENSES
         self.maps = env.maps
         self.insn_limit = env.insn_limit
         self.privileges = env.privileges
-        self.allow_uninit_stack = env.privileges.perfmon
+        self.may_leak = self.allow_uninit_stack = self.is_spec_bypassed = env.privileges.perfmon
+        self.is_strict = bool(program.flags & BPF_F_STRICT_ALIGNMENT)
+        self.is_sleepable = bool(program.flags & BPF_F_SLEEPABLE)
         self.cpus = env.cpus
         self.types = env.types
         self.log = log
         self.finding = Finding(stack_bytes=[0] * len(shape.starts))
+        # global functions: their calls are held to their prototypes only
+        self.globals = global_functions(program, shape)
+        self.called_globals: list[int] = []
         self.slot = 0
         self._ids = 0
         self._pruner = Pruner(shape)
@@ -86,9 +102,17 @@ class Machine:
     def _push(self, state: State, slot: int) -> None:
         if len(self._pending) >= _MAX_PENDING:
             raise Refusal(f"The sequence of {len(self._pending)} jumps is too complex.")
+        if self.log:
+            self.log.put_by(len(self._pending))
         self._pending.append((state, self.slot, slot, self._parent))
         if self._parent is not None:
             self._parent.unfinished += 1
+
+    def _push_speculative(self, slot: int) -> None:
+        """Leaves the current state for later as one that only a processor's guess gets to."""
+        state = self.state.copy()
+        state.is_speculative = True
+        self._push(state, slot)
 
     def _new_id(self) -> int:
         self._ids += 1

@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 from bcc_py.isa import Insn
+from bcc_py.spec import MapSpec
 from bcc_py.verifier.arith import Arithmetic
-from bcc_py.verifier.domain import UNKNOWN, ZERO, Pointer, Scalar, Value, cast_signed, const, low_bytes, with_id
+from bcc_py.verifier.contexts import BTF_CONTEXTS, SOCKETS, context_access, flow_keys_access, socket_access
+from bcc_py.verifier.domain import (
+    UNKNOWN,
+    ZERO,
+    Pointer,
+    Scalar,
+    Value,
+    cast_signed,
+    const,
+    low_bytes,
+    tnum_text,
+    with_id,
+)
+from bcc_py.verifier.fields import special_fields
 from bcc_py.verifier.flow import LOAD_ACQUIRE, STORE_RELEASE
 from bcc_py.verifier.machine import LOADED, MAX_STACK_BYTES, MAX_VAR_OFF, SIZES
-from bcc_py.verifier.rules import BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG, Refusal, context_access
-from bcc_py.verifier.state import SPILLED, Frame
+from bcc_py.verifier.objects import struct_access
+from bcc_py.verifier.rules import BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG, Refusal
+from bcc_py.verifier.state import SPILLED, Frame, Slot
 from cfront.uapi import ProgType
 
-__all__ = ["Memory"]
+__all__ = ["PACKET_READERS", "PACKET_WRITERS", "Memory"]
+
+_CMPXCHG = 0xF1
+_UNWRITTEN: Slot = ("--------", None)
+# what a load or store with ordering may not reach
+_NOT_ATOMIC = frozenset(("ctx", "pkt", "pkt_meta", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock"))
+_OBJECTS = frozenset(("ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr"))
+PACKET_WRITERS = frozenset((
+    ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP, ProgType.LWT_XMIT, ProgType.SK_SKB, ProgType.SK_MSG, ProgType.CGROUP_SOCKOPT,
+))
+PACKET_READERS = PACKET_WRITERS | frozenset((
+    ProgType.LWT_IN, ProgType.LWT_OUT, ProgType.LWT_SEG6LOCAL, ProgType.SK_REUSEPORT, ProgType.FLOW_DISSECTOR, ProgType.CGROUP_SKB,
+))
+# the two bytes by which drivers shift a packet, so that its IP header is aligned
+_IP_ALIGN = 2
+_DESCRIPTIONS = {
+    "flow_keys": "flow keys ", "map_key": "key ", "map_value": "value ", "ctx": "context ", "fp": "stack ", "sock": "sock ",
+    "sock_common": "sock_common ", "tcp_sock": "tcp_sock ", "xdp_sock": "xdp_sock ",
+}
 
 
 class Memory(Arithmetic):
@@ -45,49 +78,61 @@ class Memory(Arithmetic):
         if insn.imm == LOAD_ACQUIRE:
             self._read(insn.src)
             self._check_writable(insn.dst)
-            self._check_atomic_target(insn.src, insn.off, size)
+            self._check_atomic_target(insn.src, insn.off, size, "loads from")
             self.regs[insn.dst] = self._access(insn.src, insn.off, size, None)
             self.sources[insn.dst] = self._loaded_from
             return
         value = self._read(insn.src)
         self._read(insn.dst)
         if insn.imm == STORE_RELEASE:
-            self._check_atomic_target(insn.dst, insn.off, size)
+            self._check_atomic_target(insn.dst, insn.off, size, "stores into")
             self._access(insn.dst, insn.off, size, value, self.sources[insn.src])
             return
-        if insn.imm == 0xF1:
-            compared = self._read(0)
-            if isinstance(compared, Pointer):
-                raise Refusal("R0 leaks addr into mem")
-        if isinstance(value, Pointer):
+        if insn.imm == _CMPXCHG and isinstance(self._read(0), Pointer) and not self.may_leak:
+            raise Refusal("R0 leaks addr into mem")
+        if isinstance(value, Pointer) and not self.may_leak:
             raise Refusal(f"R{insn.src} leaks addr into mem")
-        fetched = 0 if insn.imm == 0xF1 else insn.src if insn.imm & 1 else -1
+        fetched = 0 if insn.imm == _CMPXCHG else insn.src if insn.imm & 1 else -1
         if fetched == 10:
             raise Refusal("frame pointer is read only")
-        self._check_atomic_target(insn.dst, insn.off, size)
+        self._check_atomic_target(insn.dst, insn.off, size, "stores into")
+        base = self.regs[insn.dst]
+        if fetched < 0 and isinstance(base, Pointer) and base.kind == "fp" and base.var is not None:
+            raise Refusal(
+                "variable offset stack pointer cannot be passed into helper function; "
+                f"var_off={tnum_text(base.var)} off={base.off + insn.off} size={size}")
         loaded = self._access(insn.dst, insn.off, size, None)
-        if isinstance(loaded, Pointer):
-            raise Refusal(f"R{insn.dst} leaks addr into mem")
+        if isinstance(loaded, Pointer) and not self.may_leak and isinstance(base, Pointer):
+            raise Refusal(f"leaking pointer from stack off {base.off + insn.off}")
         self._access(insn.dst, insn.off, size, LOADED[size])
         if fetched >= 0:
             # never the number that lay there: flow.py does not weigh memory for atomics
             self.regs[fetched] = LOADED[size]
             self.sources[fetched] = 0
 
-    def _check_atomic_target(self, regno: int, off: int, size: int) -> None:
+    def _check_atomic_target(self, regno: int, off: int, size: int, doing: str) -> None:
         base = self.regs[regno]
         if not isinstance(base, Pointer):
             return
-        if base.kind in ("ctx", "pkt", "pkt_meta"):
-            raise Refusal(f"BPF_ATOMIC stores into R{regno} {base.kind} is not allowed")
+        if base.kind in _NOT_ATOMIC:
+            raise Refusal(f"BPF_ATOMIC {doing} R{regno} {base.kind_text} is not allowed")
         self._check_aligned(base, off, size, {"map_value": "value ", "fp": "stack "}.get(base.kind, ""))
+
+    def _check_strictly_aligned(self, base: Pointer, off: int, size: int) -> None:
+        """What BPF_F_STRICT_ALIGNMENT asks of every access."""
+        if base.kind not in ("pkt", "pkt_meta"):
+            self._check_aligned(base, off, size, _DESCRIPTIONS.get(base.kind, ""))
+            return
+        var = base.var or ZERO
+        if (var.mask | var.value + base.off + off + _IP_ALIGN) & size - 1:
+            raise Refusal(f"misaligned packet access off {_IP_ALIGN}+{tnum_text(var)}+{base.off}+{off} size {size}")
 
     def _check_aligned(self, base: Pointer, off: int, size: int, what: str) -> None:
         var = base.var or ZERO
         known = var.value + base.off + off
         if (var.mask | known) & size - 1:
-            text = f"{var.value:#x}" if not var.mask else f"({var.value:#x}; {var.mask:#x})"
-            raise Refusal(f"misaligned {what}access off {text if var.mask or var.value else 0}+{base.off}+{off} size {size}")
+            text = tnum_text(var) if var.mask or var.value else "0"
+            raise Refusal(f"misaligned {what}access off {text}+{base.off}+{off} size {size}")
 
     def _access(self, regno: int, off: int, size: int, store: Value | None, sources: int = 0) -> Value:
         """Loads size bytes (store is None), or stores a value that was computed from sources. Gives what was
@@ -98,23 +143,94 @@ class Memory(Arithmetic):
             raise Refusal(f"R{regno} invalid mem access 'scalar'")
         kind = base.kind
         self._note_kind(kind)
+        if self.is_strict:
+            self._check_strictly_aligned(base, off, size)
         if kind == "fp":
             return self._access_stack(regno, base, off, size, store, sources)
         if kind == "map_value":
             return self._access_map_value(regno, base, off, size, store)
-        if kind == "ringbuf_mem":
-            self._check_region(regno, base, off, size)
-        elif kind == "ctx":
+        if kind == "ctx":
             return self._access_context(regno, base, off, size, store)
-        elif kind in ("pkt", "pkt_meta"):
-            if store is not None and self.type not in (ProgType.XDP, ProgType.SCHED_CLS, ProgType.SCHED_ACT):
+        return self._access_other(regno, base, off, size, store)
+
+    def _access_other(self, regno: int, base: Pointer, off: int, size: int, store: Value | None) -> Value:
+        kind, is_write = base.kind, store is not None
+        if kind in ("pkt", "pkt_meta"):
+            if is_write and self.type not in PACKET_WRITERS:
                 raise Refusal("cannot write into packet")
+            self._check_leak(store, "packet")
             self._check_packet(regno, base, off, size)
+        elif kind in ("ringbuf_mem", "mem", "rdonly_mem"):
+            if is_write and kind == "rdonly_mem":
+                raise Refusal(f"R{regno} cannot write into {kind}")
+            self._check_leak(store, "mem")
+            self._check_region(regno, base, off, size)
+        elif kind == "map_key":
+            if is_write:
+                raise Refusal(f"write to change key R{regno} not allowed")
+            self._check_region(regno, base, off, size)
+        elif kind in ("buf", "rdonly_buf"):
+            if is_write and kind == "rdonly_buf":
+                raise Refusal(f"R{regno} cannot write into {kind}")
+            self._check_buffer(regno, base, off, size, "rdonly" if kind == "rdonly_buf" else "rdwr")
+        elif kind == "tp_buffer":
+            self._check_buffer(regno, base, off, size, "tracepoint")
+        elif kind == "flow_keys":
+            self._check_leak(store, "flow keys")
+            flow_keys_access(base.off + off, size)
+        elif kind in SOCKETS:
+            socket_access(kind, base.off + off, size, is_write, regno)
+        elif kind in _OBJECTS:
+            return self._access_object(regno, base, off, size, store)
+        elif kind == "map_ptr":
+            return self._access_map(regno, base, off, size, store)
         else:
-            if kind.startswith("trusted_ptr_"):
-                raise Refusal(f"reading through R{regno}, a {kind}, is not supported by this verifier yet")
-            raise Refusal(f"R{regno} invalid mem access '{kind}'")
+            raise Refusal(f"R{regno} invalid mem access '{base.kind_text}'")
         return LOADED[size]
+
+    def _check_leak(self, store: Value | None, into: str) -> None:
+        if isinstance(store, Pointer) and not self.may_leak:
+            raise Refusal(f"R{self.insns[self.slot].src} leaks addr into {into}")
+
+    def _check_buffer(self, regno: int, base: Pointer, off: int, size: int, what: str) -> None:
+        """Memory whose size is known when the program is attached."""
+        if off < 0:
+            raise Refusal(f"R{regno} invalid {what} buffer access: off={off}, size={size}")
+        if base.var is not None:
+            raise Refusal(f"R{regno} invalid variable buffer offset: off={off}, var_off={tnum_text(base.var)}")
+
+    def _access_map(self, regno: int, base: Pointer, off: int, size: int, store: Value | None) -> Value:
+        """A member of the kernel's struct bpf_map."""
+        if self.types is None:
+            raise Refusal(f"R{regno} invalid mem access 'map_ptr'")
+        if not self.may_leak:
+            raise Refusal("'struct bpf_map' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN")
+        if off < 0:
+            raise Refusal(f"R{regno} is bpf_map invalid negative access: off={off}")
+        if store is not None:
+            raise Refusal("only read from bpf_map is supported")
+        return self._member(regno, "bpf_map", off, size, is_trusted=False)
+
+    def _access_object(self, regno: int, base: Pointer, off: int, size: int, store: Value | None) -> Value:
+        """A member of one of the kernel's objects."""
+        name = base.type
+        if not self.may_leak:
+            raise Refusal(f"'struct {name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN")
+        if not self.is_gpl:
+            raise Refusal(f"Cannot access kernel 'struct {name}' from non-GPL compatible program")
+        if base.off + off < 0:
+            raise Refusal(f"R{regno} is ptr_{name} invalid negative access: off={base.off + off}")
+        if base.var is not None:
+            raise Refusal(f"R{regno} is ptr_{name} invalid variable offset: off={off}, var_off={tnum_text(base.var)}")
+        if store is not None:
+            raise Refusal("only read is supported")
+        return self._member(regno, name, base.off + off, size, is_trusted=base.kind == "trusted_ptr")
+
+    def _member(self, regno: int, name: str, off: int, size: int, is_trusted: bool) -> Value:
+        if self.types is None:
+            raise Refusal(f"R{regno} points to struct {name}, which is not in this kernel's types")
+        member = struct_access(self.types, name, off, size)
+        return LOADED[size] if not member else Pointer("untrusted_ptr", type=member)
 
     def _note_kind(self, kind: str) -> None:
         kinds = self.finding.kinds
@@ -136,42 +252,77 @@ class Memory(Arithmetic):
             )
         fits = size > 0 or is_zero_ok
         if low < 0 or not fits or low + size > base.size:
-            raise Refusal(self._outside(base, low, size), f"R{regno} min value is outside of the allowed memory range")
+            raise Refusal(self._outside(base, low, size, regno), f"R{regno} min value is outside of the allowed memory range")
         if var is None:
             return
         if var.umax >= MAX_VAR_OFF:
             raise Refusal(f"R{regno} unbounded memory access, make sure to bounds check any such access")
         high = fixed + var.umax
         if high < 0 or high + size > base.size:
-            raise Refusal(self._outside(base, high, size), f"R{regno} max value is outside of the allowed memory range")
+            raise Refusal(self._outside(base, high, size, regno), f"R{regno} max value is outside of the allowed memory range")
 
-    def _outside(self, base: Pointer, off: int, size: int) -> str:
+    def _outside(self, base: Pointer, off: int, size: int, regno: int) -> str:
         if base.kind == "map_value":
             return f"invalid access to map value, value_size={base.size} off={off} size={size}"
+        if base.kind == "map_key":
+            return f"invalid access to map key, key_size={base.size} off={off} size={size}"
         return f"invalid access to memory, mem_size={base.size} off={off} size={size}"
 
     def _access_map_value(self, regno: int, base: Pointer, off: int, size: int, store: Value | None) -> Value:
         spec = base.map
         assert spec is not None, "a map value belongs to a map"
+        self._check_leak(store, "map")
         if store is not None and spec.flags & BPF_F_RDONLY_PROG:
             raise Refusal(f"write into map forbidden, value_size={base.size} off={base.off + off} size={size}")
         if store is None and spec.flags & BPF_F_WRONLY_PROG:
             raise Refusal(f"read from map forbidden, value_size={base.size} off={base.off + off} size={size}")
         self._check_region(regno, base, off, size)
+        if spec.btf:
+            self._check_special(spec, base, off, size)
         if store is None and spec.initial and spec.flags & BPF_F_RDONLY_PROG and base.var is None:
             at = base.off + off
             return const(int.from_bytes(spec.initial[at : at + size], "little"))
         return LOADED[size]
 
+    def _check_special(self, spec: MapSpec, base: Pointer, off: int, size: int) -> None:
+        """What the kernel keeps in a value is not to be touched."""
+        low = base.off + off + (base.var.smin if base.var else 0)
+        high = base.off + off + (base.var.umax if base.var else 0) + size
+        for one in special_fields(spec):
+            if low < one.off + one.size and one.off < high:
+                raise Refusal(f"{one.kind} cannot be accessed directly by load/store")
+
+    def _check_moved_value(self, regno: int, moved: Pointer) -> None:
+        try:
+            self._check_region(regno, moved, 0, 1)
+        except Refusal as refusal:
+            raise Refusal(
+                *refusal.sentences, f"R{regno} pointer arithmetic of map value goes out of range, prohibited for !root"
+            ) from refusal
+
     def _access_context(self, regno: int, base: Pointer, off: int, size: int, store: Value | None) -> Value:
-        if base.var is not None:
-            raise Refusal(f"variable ctx access var_off=({base.var.value:#x}; {base.var.mask:#x}) disallowed")
+        self._check_leak(store, "ctx")
+        self._check_plain(regno, base)
+        is_signed = store is None and self.insns[self.slot].code & 0xE0 == 0x80
+        if self.type in BTF_CONTEXTS:
+            return self._access_arguments(regno, off, size, store)
+        access = context_access(self.type, self.attach_type, off, size, store is not None, is_signed, self.privileges)
+        if not access.kind:
+            return LOADED[size]
+        kind = access.kind
+        return Pointer(kind, type=access.btf, id=self._new_id() if kind.endswith("_or_null") else 0)
+
+    def _access_arguments(self, regno: int, off: int, size: int, store: Value | None) -> Value:
+        raise Refusal(f"invalid bpf_context access off={off} size={size}")
+
+    def _check_plain(self, regno: int, base: Pointer, what: str = "ctx") -> None:
+        """A pointer that was not moved."""
+        if base.off < 0:
+            raise Refusal(f"negative offset {base.kind_text} ptr R{regno} off={base.off} disallowed")
         if base.off:
-            raise Refusal(f"dereference of modified ctx ptr R{regno} off={base.off} disallowed")
-        if isinstance(store, Pointer):
-            raise Refusal(f"R{regno} leaks addr into ctx")
-        kind = context_access(self.type, off, size, store is not None)
-        return Pointer(kind) if kind else LOADED[size]
+            raise Refusal(f"dereference of modified {base.kind_text} ptr R{regno} off={base.off} disallowed")
+        if base.var is not None:
+            raise Refusal(f"variable {base.kind_text} access var_off={tnum_text(base.var)} disallowed")
 
     def _check_packet(self, regno: int, base: Pointer, off: int, size: int, is_zero_ok: bool = False) -> None:
         if base.var is not None and base.var.smin < 0:
@@ -181,7 +332,7 @@ class Memory(Arithmetic):
         at = base.off + off
         if at < 0 or size < 0 or (not size and not is_zero_ok) or at + size > base.range:
             raise Refusal(
-                f"invalid access to packet, off={at} size={size}, R{regno}(id={base.id},off={base.off},r={base.range})",
+                f"invalid access to packet, off={at} size={size}, R{regno}(id={base.id},off={at},r={base.range})",
                 f"R{regno} offset is outside of the packet",
             )
 
@@ -196,22 +347,42 @@ class Memory(Arithmetic):
         self._deepen(frame, low)
         if store is None:
             if low != high:
+                if not self.is_spec_bypassed:
+                    assert base.var is not None, "a range has a variable part"
+                    raise Refusal(
+                        f"R{regno} variable offset stack access prohibited for !root, var_off={tnum_text(base.var)}")
                 self._check_initialised(regno, base, frame, low, high - low + size, is_indirect=False)
-                return LOADED[size]
+                return ZERO if self._are_zeros(frame, low, high + size) else LOADED[size]
             value = self._fill(frame, low, size)
             if value is not LOADED[size]:
                 self._loaded_from = frame.sources_of_slot(base.frame, (-low - 1) // 8)
             return value
-        if isinstance(store, Pointer) and store.kind == "fp" and base.frame != len(self.state.frames) - 1:
+        if isinstance(store, Pointer) and store.kind == "fp" and base.frame != len(self.state.frames) - 1 and low == high:
+            if size != 8:
+                raise Refusal("invalid size of register spill")
             raise Refusal("cannot spill pointers to stack into stack frame of the caller")
         if low != high:
             for at in range(low, high + size):
-                self._smear(frame, at)
+                self._smear(frame, at, store is ZERO)
         else:
             number = (-low - 1) // 8
+            if not self.is_spec_bypassed:
+                self._check_spill(frame, low, size, store)
             frame.written[number] = sources if size == 8 else sources | frame.sources_of_slot(base.frame, number)
             self._spill(frame, low, size, store)
         return ZERO
+
+    def _are_zeros(self, frame: Frame, low: int, high: int) -> bool:
+        return all(frame.stack.get((-at - 1) // 8, _UNWRITTEN)[0][at & 7] == "0" for at in range(low, high))
+
+    def _check_spill(self, frame: Frame, at: int, size: int, store: Value) -> None:
+        """Without CAP_PERFMON: a pointer on the stack is not to be cut, and a processor is not to read what lay there."""
+        number, first = (-at - 1) // 8, at & 7
+        types, spilled = frame.stack.get(number, _UNWRITTEN)
+        if isinstance(spilled, Pointer) and size != 8:
+            raise Refusal("attempt to corrupt spilled pointer on stack")
+        if isinstance(store, Pointer) or any(one not in "m0" for one in types[first : first + size]):
+            self.finding.nospec_after.add(self.slot)
 
     def _stack_range(self, regno: int, base: Pointer, off: int, size: int, what: str) -> tuple[int, int]:
         """The least and greatest first byte of an access, relative to the frame's r10."""
@@ -239,19 +410,21 @@ class Memory(Arithmetic):
 
     def _spill(self, frame: Frame, at: int, size: int, value: Value) -> None:
         number, first = (-at - 1) // 8, at & 7
-        if size == 8:
+        if size == 8 and (isinstance(value, Pointer) or self.privileges.bpf):
             if isinstance(value, Scalar) and value.mask and (not value.id or value.plus):
                 value = self._linked(value)
             frame.stack[number] = (SPILLED, value)
             return
         if isinstance(value, Pointer):
             raise Refusal("invalid size of register spill")
-        types, _ = frame.stack.get(number, ("--------", None))
+        types, _ = frame.stack.get(number, _UNWRITTEN)
         types = types.replace("r", "m")
-        if first == 0:
+        if first == 0 and self.privileges.bpf:
             frame.stack[number] = ("r" * size + types[size:], low_bytes(value, size))
             return
         mark = "0" if value is ZERO else "m"
+        if value is ZERO and self.insns[self.slot].code & 7 == 3:
+            self._need(self.insns[self.slot].src)
         frame.stack[number] = (types[:first] + mark * size + types[first + size :], None)
 
     def _linked(self, value: Scalar) -> Scalar:
@@ -265,7 +438,7 @@ class Memory(Arithmetic):
 
     def _fill(self, frame: Frame, at: int, size: int) -> Value:
         number, first = (-at - 1) // 8, at & 7
-        types, spilled = frame.stack.get(number, ("--------", None))
+        types, spilled = frame.stack.get(number, _UNWRITTEN)
         count = types.count("r")
         if spilled is not None and count:
             if size == count == 8:
@@ -282,18 +455,20 @@ class Memory(Arithmetic):
             return ZERO
         return LOADED[size]
 
-    def _smear(self, frame: Frame, at: int) -> None:
+    def _smear(self, frame: Frame, at: int, is_zero: bool) -> None:
         """A byte that may have been written: something, if it was anything."""
         number, first = (-at - 1) // 8, at & 7
-        slot = frame.stack.get(number)
-        if slot is None:
-            if self.allow_uninit_stack:
-                frame.stack[number] = ("-" * first + "m" + "-" * (7 - first), None)
+        types, spilled = frame.stack.get(number, _UNWRITTEN)
+        if not self.may_leak and types[first] not in "m0":
+            if types[first] == "-":
+                raise Refusal(f"uninit stack in range of var-offset write prohibited for !root; insn {self.slot}, off: {at}")
+            raise Refusal(f"spilled ptr in range of var-offset stack write; insn {self.slot}, ptr off: {at}")
+        if is_zero and (types[first] == "0" or (types[first] == "r" and spilled is ZERO)):
+            if self.insns[self.slot].code & 7 == 3:
+                self._need(self.insns[self.slot].src)
             return
-        types = slot[0].replace("r", "m")
-        if types[first] != "-" or self.allow_uninit_stack:
-            types = types[:first] + "m" + types[first + 1 :]
-        frame.stack[number] = (types, None)
+        types = types.replace("r", "m")
+        frame.stack[number] = (types[:first] + "m" + types[first + 1 :], None)
 
     def _check_initialised(
         self, regno: int, base: Pointer, frame: Frame, low: int, size: int, is_indirect: bool = True
@@ -301,7 +476,7 @@ class Memory(Arithmetic):
         if self.allow_uninit_stack:
             return
         for at in range(low, low + size):
-            types, _ = frame.stack.get((-at - 1) // 8, ("--------", None))
+            types, _ = frame.stack.get((-at - 1) // 8, _UNWRITTEN)
             if types[at & 7] == "-":
                 var = base.var
                 if var is None:
@@ -313,7 +488,7 @@ class Memory(Arithmetic):
         """A call filled these bytes."""
         for number in range((-low - size) // 8, (-low - 1) // 8 + 1):
             start = -8 * (number + 1)
-            types, _ = frame.stack.get(number, ("--------", None))
+            types, _ = frame.stack.get(number, _UNWRITTEN)
             types = types.replace("r", "m")
             first, last = max(low - start, 0), min(low + size - start, 8)
             frame.stack[number] = (types[:first] + "m" * (last - first) + types[last:], None)

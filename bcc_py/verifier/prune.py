@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 from bcc_py.verifier.domain import Scalar, Value
 from bcc_py.verifier.flow import ALL_SLOTS, SLOT_BIT
-from bcc_py.verifier.precision import Checkpoint
-from bcc_py.verifier.rules import Shape
-from bcc_py.verifier.state import PLACES, State, subsumes
+from bcc_py.verifier.form import Shape
+from bcc_py.verifier.precision import Checkpoint, settle
+from bcc_py.verifier.state import PLACES, Frame, State, subsumes
 
 __all__ = ["Pruner"]
 
@@ -56,9 +56,18 @@ class Pruner:
             return False
         live, weighed = self._live[slot], self._weighed[slot]
         for one in there.get(self._print(slot, state), ())[:_MAX_ON_PATH]:
-            if subsumes(one.state, state, live, weighed, self._after_call, is_exact=True):
+            if one.state.turn == state.turn and subsumes(one.state, state, live, weighed, self._after_call, is_exact=True):
                 return True
         return False
+
+    def head_of(self, slot: int, state: State) -> Checkpoint | None:
+        """The checkpoint on the path, at the turn of a loop without a bound, within which state lies."""
+        live, weighed = self._live[slot], self._weighed[slot]
+        for near in self._on_path.get(slot, {}).values():
+            for one in near:
+                if one.state.turn != state.turn and subsumes(one.state, state, live, weighed, self._after_call, -1):
+                    return one
+        return None
 
     def covering(self, slot: int, state: State) -> Checkpoint | None:
         """A finished checkpoint at slot that stands for state."""
@@ -73,7 +82,8 @@ class Pruner:
                 continue
             dropped = None
             for one in near:
-                if subsumes(one.state, state, live, weighed, self._after_call, one.needed):
+                needed = one.needed if one.head is None or one.open_head() is None else -1
+                if subsumes(one.state, state, live, weighed, self._after_call, needed):
                     one.hits += 1
                     if index:
                         shapes.insert(0, shapes.pop(index))
@@ -95,6 +105,7 @@ class Pruner:
 
     def finish(self, point: Checkpoint) -> None:
         """All ways on from a checkpoint are finished: it can stand for others."""
+        settle(point)
         there = self._on_path[point.slot]
         mark = self._print(point.slot, point.state)
         there[mark].remove(point)
@@ -117,9 +128,12 @@ class Pruner:
             alike.pop()
             self._kept -= 1
 
-    def _after_call(self, call_slot: int) -> tuple[int, int]:
-        """What counts in a frame whose callee is running: r6-r9, and any stack slot it may be shown."""
-        return self._live[call_slot + 1] & 0x3C0, self._weighed[call_slot + 1] | ALL_SLOTS
+    def _after_call(self, callee: Frame) -> tuple[int, int]:
+        """What counts in the frame that called callee: r6-r9, and any stack slot it may be shown. A callback comes back to
+        the call itself, which reads its arguments again."""
+        if callee.is_callback:
+            return self._live[callee.call_slot], self._weighed[callee.call_slot] | ALL_SLOTS
+        return self._live[callee.call_slot + 1] & 0x3C0, self._weighed[callee.call_slot + 1] | ALL_SLOTS
 
     def _print(self, slot: int, state: State) -> _Key:
         """What two equal states at slot have in common: the greatest number in each register that is read, and
@@ -142,7 +156,7 @@ class Pruner:
             is_last = depth + 1 == len(frames)
             live, weighed = (
                 (self._live[point.slot], self._weighed[point.slot]) if is_last
-                else self._after_call(frames[depth + 1].call_slot)
+                else self._after_call(frames[depth + 1])
             )
             bits = point.needed >> PLACES * depth & weighed
             here = 0

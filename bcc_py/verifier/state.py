@@ -14,11 +14,12 @@ Source: kernel/bpf/verifier.c of Linux 6.18, states_equal, regsafe, stacksafe; w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from bcc_py.verifier.domain import ZERO, Pointer, Scalar, Value, covers, linked_by
 from bcc_py.verifier.flow import SLOT_BIT
 
-__all__ = ["PLACES", "Frame", "Slot", "State", "subsumes"]
+__all__ = ["PLACES", "Frame", "Ref", "Slot", "State", "subsumes"]
 
 Slot = tuple[str, Value | None]
 SPILLED = "rrrrrrrr"
@@ -29,15 +30,17 @@ PLACES = SLOT_BIT + 64
 class Frame:
     """One function's activation. regs: r0-r10; stack: slot number (0 is the one below r10) -> Slot;
     call_slot: where the caller's call is, -1 in the main function; function: index in Shape.starts.
+    is_callback: a helper calls it, as often as it likes, and it returns to that call; turns: how often that was, counted
+    in the frame of the caller.
 
     sources: for each register, and written: for each stack slot written since the path's latest checkpoint,
     the places there that its number was computed from (precision.py); a slot not in it is as it was."""
 
-    __slots__ = ("call_slot", "function", "regs", "sources", "stack", "written")
+    __slots__ = ("call_slot", "function", "is_callback", "regs", "sources", "stack", "turns", "written")
 
     def __init__(
         self, regs: list[Value | None], stack: dict[int, Slot], call_slot: int, function: int,
-        sources: list[int], written: dict[int, int],
+        sources: list[int], written: dict[int, int], is_callback: bool = False, turns: int = 0,
     ) -> None:
         self.regs = regs
         self.stack = stack
@@ -45,10 +48,13 @@ class Frame:
         self.function = function
         self.sources = sources
         self.written = written
+        self.is_callback = is_callback
+        self.turns = turns
 
     def copy(self) -> Frame:
         return Frame(
-            self.regs.copy(), self.stack.copy(), self.call_slot, self.function, self.sources.copy(), self.written.copy()
+            self.regs.copy(), self.stack.copy(), self.call_slot, self.function, self.sources.copy(), self.written.copy(),
+            self.is_callback, self.turns,
         )
 
     def sources_of_slot(self, depth: int, number: int) -> int:
@@ -57,17 +63,43 @@ class Frame:
         return 1 << PLACES * depth + SLOT_BIT + number if found is None else found
 
 
+class Ref(NamedTuple):
+    """Something to be released. slot: the call that gave it; depth: the callback's frame that took it, 0 outside."""
+
+    id: int
+    slot: int
+    depth: int
+
+
 class State:
-    """frames: the main function first. refs: (reference, slot of the call that gave it), not yet released."""
+    """frames: the main function first. refs: what is not released yet. lock: what the held spin lock is part of (a
+    map's descriptor, the map's uid, the value's id). rcu, preempt, irqs: how many RCU read sections, regions without
+    preemption and (ids of) regions without interrupts the path is in. turn: how many times the path went round an open-ended
+    loop. is_speculative: no execution gets here, but a processor may, for a moment. is_async: begun by a timer."""
 
-    __slots__ = ("frames", "refs")
+    __slots__ = ("frames", "irqs", "is_async", "is_speculative", "lock", "preempt", "rcu", "refs", "turn")
 
-    def __init__(self, frames: list[Frame], refs: tuple[tuple[int, int], ...] = ()) -> None:
+    def __init__(self, frames: list[Frame], refs: tuple[Ref, ...] = ()) -> None:
         self.frames = frames
         self.refs = refs
+        self.lock: tuple[int, int, int] | None = None
+        self.rcu = 0
+        self.preempt = 0
+        self.irqs: tuple[int, ...] = ()
+        self.turn = 0
+        self.is_speculative = False
+        self.is_async = False
 
     def copy(self) -> State:
-        return State([one.copy() for one in self.frames], self.refs)
+        one = State([frame.copy() for frame in self.frames], self.refs)
+        one.lock = self.lock
+        one.rcu = self.rcu
+        one.preempt = self.preempt
+        one.irqs = self.irqs
+        one.turn = self.turn
+        one.is_speculative = self.is_speculative
+        one.is_async = self.is_async
+        return one
 
     def replace(self, change: Callable[[Value], Value | None]) -> None:
         """Puts change(value) for each value in a register or spilled."""
@@ -128,22 +160,25 @@ class _Ids:
 
 
 def subsumes(
-    old: State, new: State, live: int, weighed: int, after_call: Callable[[int], tuple[int, int]], needed: int = 0,
+    old: State, new: State, live: int, weighed: int, after_call: Callable[[Frame], tuple[int, int]], needed: int = 0,
     is_exact: bool = False,
 ) -> bool:
     """True when old stands for every concrete state that new stands for; with is_exact, for the very same ones.
 
-    live, weighed: what counts in the innermost frame (flow.py); after_call(call slot): the same for a caller;
+    live, weighed: what counts in the innermost frame (flow.py); after_call(callee): the same for a caller;
     needed: places whose numbers decided something on the ways on from old (precision.py). Numbers that are
     not weighed or not needed are all alike, unless is_exact."""
-    if len(old.frames) != len(new.frames) or len(old.refs) != len(new.refs):
+    if (len(old.frames) != len(new.frames) or len(old.refs) != len(new.refs)
+            or (old.is_speculative and not new.is_speculative) or old.is_async != new.is_async
+            or (old.lock is None) != (new.lock is None) or old.rcu != new.rcu or old.preempt != new.preempt
+            or len(old.irqs) != len(new.irqs)):
         return False
     ids = _Ids()
     last = len(old.frames) - 1
     for depth, (a, b) in enumerate(zip(old.frames, new.frames, strict=True)):
-        if a.call_slot != b.call_slot or a.function != b.function:
+        if a.call_slot != b.call_slot or a.function != b.function or a.is_callback != b.is_callback:
             return False
-        bits, numbers = (live, weighed) if depth == last else after_call(new.frames[depth + 1].call_slot)
+        bits, numbers = (live, weighed) if depth == last else after_call(new.frames[depth + 1])
         numbers = -1 if is_exact else numbers & needed >> PLACES * depth
         for number in range(10):
             if bits >> number & 1:
@@ -154,7 +189,13 @@ def subsumes(
                     return False
         if not _stack(a.stack, b.stack, ids, is_exact, numbers >> SLOT_BIT):
             return False
-    return all(ids.match(x[0], y[0]) for x, y in zip(old.refs, new.refs, strict=True))
+    if old.lock is not None and new.lock is not None and not _same_lock(old.lock, new.lock, ids):
+        return False
+    return all(ids.match(x.id, y.id) for x, y in zip(old.refs, new.refs, strict=True))
+
+
+def _same_lock(old: tuple[int, int, int], new: tuple[int, int, int], ids: _Ids) -> bool:
+    return old[0] == new[0] and all(ids.match(a, b) if a and b else a == b for a, b in zip(old[1:], new[1:], strict=True))
 
 
 def _value(old: Value | None, new: Value | None, ids: _Ids, is_exact: bool) -> bool:
@@ -176,7 +217,10 @@ def _value(old: Value | None, new: Value | None, ids: _Ids, is_exact: bool) -> b
 
 def _pointer(old: Pointer, new: Pointer, ids: _Ids, is_exact: bool) -> bool:
     if (old.kind != new.kind or old.off != new.off or old.fd != new.fd or old.size != new.size
-            or old.frame != new.frame or old.map is not new.map or bool(old.ref) != bool(new.ref)):
+            or old.frame != new.frame or old.map is not new.map or bool(old.ref) != bool(new.ref)
+            or old.type != new.type):
+        return False
+    if (old.uid or new.uid) and not ids.match(old.uid, new.uid):
         return False
     if (old.id or new.id) and not ids.match(old.id, new.id):
         return False

@@ -1,6 +1,6 @@
 """Every rule's accept and reject case, as text: against our verifier always, against Linux's when permitted.
 
-A case: `-- name`, `-- type` (a program type), any number of `-- map type,key,value,entries[,flags]` (named
+A case: `-- name`, `-- type` (a program type, and an attach type where it has some), any number of `-- map type,key,value,entries[,flags]` (named
 map[fd:1], map[fd:2], ... in the text), `-- license`, `-- limit` (instructions, for ours only), `-- privileges` (those of the loader, all without it), `-- asm`, then
 `-- accept` or `-- reject` with the sentence, which must be one of the last four lines of the log. `-- linux accept (why)` and
 `-- linux reject (why)` mark where Linux differs: in its verdict, or only in its sentence."""
@@ -17,7 +17,7 @@ from bcc_py.errors import VerifierError
 from bcc_py.isa import Insn, assemble
 from bcc_py.spec import MapSpec, ProgramSpec
 from bcc_py.verifier import ALL_PRIVILEGES, Privileges, VerifierEnv, verify
-from cfront.uapi import MapType, ProgType
+from cfront.uapi import AttachType, MapType, ProgType
 from tests.verifier.linux_oracle import load, maps_of, with_fds
 
 CASES = Path(__file__).parents[1] / "cases" / "verifier"
@@ -28,6 +28,7 @@ class Case:
     name: str
     file: str
     type: ProgType = ProgType.UNSPEC
+    attach_type: AttachType = AttachType.NONE
     maps: list[MapSpec] = field(default_factory=list)
     license: str = "GPL"
     limit: int = 1_000_000
@@ -38,7 +39,7 @@ class Case:
     linux: str = ""
 
     def program(self, insns: tuple[Insn, ...]) -> ProgramSpec:
-        return ProgramSpec("case", "", self.type, insns, self.license)
+        return ProgramSpec("case", "", self.type, insns, self.license, expected_attach_type=self.attach_type)
 
 
 def _map(text: str, number: int) -> MapSpec:
@@ -60,7 +61,8 @@ def read_cases(path: Path) -> list[Case]:
             continue
         case = cases[-1]
         if word == "type":
-            case.type = ProgType[rest.upper()]
+            type, _, hook = rest.upper().partition(" ")
+            case.type, case.attach_type = ProgType[type], AttachType[hook or "NONE"]
         elif word == "map":
             case.maps.append(_map(rest, len(case.maps) + 1))
         elif word == "license":
@@ -106,7 +108,7 @@ def test_case(case: Case) -> None:
 @pytest.mark.parametrize("case", ALL, ids=lambda one: f"{one.file}: {one.name}")
 def test_case_on_linux(case: Case, linux: None) -> None:
     with maps_of(case.maps) as fds:
-        verdict = load(with_fds(assemble(case.asm), fds), case.type, case.license, log_level=1, capabilities=case.privileges)
+        verdict = load(with_fds(assemble(case.asm), fds), case.type, case.license, case.attach_type, log_level=1, capabilities=case.privileges)
     if case.is_accepted or case.linux.startswith("accept"):
         assert verdict.errno == 0, verdict.sentence
     elif case.linux.startswith("reject"):

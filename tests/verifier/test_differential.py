@@ -19,9 +19,9 @@ from bcc_py.errors import VerifierError
 from bcc_py.isa import Insn, assemble
 from bcc_py.spec import MapSpec, ObjectSpec, ProgramSpec, RelocKind
 from bcc_py.verifier import VerifierEnv, explore, verify
+from bcc_py.verifier.contexts import CONTEXTS
 from bcc_py.verifier.flow import ALL_SLOTS
 from bcc_py.verifier.precision import Checkpoint, remember
-from bcc_py.verifier.rules import CONTEXTS
 from bcc_py.verifier.state import PLACES, State
 from cfront.uapi import MapType, ProgType
 from tests.verifier import random_loops
@@ -162,13 +162,13 @@ def test_any_slots_are_accepted_or_refused(seed: int) -> None:
 
 
 def test_unknown_program_type_is_refused() -> None:
-    spec = ProgramSpec("x", "", ProgType.LSM, assemble("r0 = 0\nexit"))
-    with pytest.raises(VerifierError, match="programs of type LSM are not supported by this verifier yet"):
+    spec = ProgramSpec("x", "", ProgType.UNSPEC, assemble("r0 = 0\nexit"))
+    with pytest.raises(VerifierError, match="a program of type UNSPEC cannot be for NONE"):
         verify(spec, VerifierEnv())
 
 
 def test_empty_program_is_refused() -> None:
-    with pytest.raises(VerifierError, match="a program without instructions"):
+    with pytest.raises(VerifierError, match="a program of 0 instructions"):
         verify(ProgramSpec("x", "", ProgType.KPROBE, ()), VerifierEnv())
 
 

@@ -1,0 +1,88 @@
+"""Both verdicts on a sample: ours by verify(), Linux's by BPF_PROG_LOAD of the same instructions.
+
+An Outcome holds "" for accepted, or the sentence. What is accepted by both can be run: Judge.ask keeps Linux's
+descriptor in the outcome if it is told to, and whoever asked closes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bcc_py.errors import LoadError, VerifierError
+from bcc_py.isa import encode
+from bcc_py.linux import sys as linux_sys
+from bcc_py.spec import ProgramSpec
+from bcc_py.verifier import VerifiedProgram, VerifierEnv, verify
+from tests.differential.writer import MAPS, Sample
+from tests.verifier.linux_oracle import maps_of
+
+__all__ = ["INSN_LIMIT", "Judge", "Outcome", "judge"]
+
+INSN_LIMIT = 20_000  # of ours; a random program that needs more tells nothing new
+_CRASHES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """ours, theirs: "" accepted, or the reason. fd: of the program in Linux, -1 if there is none."""
+
+    sample: Sample
+    ours: str
+    theirs: str
+    verified: VerifiedProgram | None = None
+    fd: int = -1
+
+    @property
+    def kind(self) -> str:
+        if self.ours.startswith("crash: "):
+            return "crash"
+        if not self.theirs:
+            return "both accept" if not self.ours else "we reject"
+        if not self.ours:
+            return "we accept"
+        return "both reject" if self.ours == self.theirs else "other sentence"
+
+    @property
+    def cause(self) -> str:
+        """The sentences without their numbers: outcomes of one cause are counted together."""
+        parts = {"both accept": (), "both reject": (self.theirs,), "we accept": (self.theirs,), "we reject": (self.ours,),
+                 "crash": (self.ours,), "other sentence": (self.theirs, self.ours)}[self.kind]
+        return " | ".join(re.sub(r"-?(0x[0-9a-f]+|\d+)", "N", one) for one in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    fds: Sequence[int]
+    env: VerifierEnv
+
+    def ask(self, sample: Sample, is_kept: bool = False) -> Outcome:
+        """The verdicts. is_kept: Linux's descriptor stays open where both accept. Raises NotSupportedError."""
+        insns = sample.insns(self.fds)
+        verified, ours = None, ""
+        try:
+            verified = verify(ProgramSpec("random", "", sample.type, insns), self.env)
+        except VerifierError as error:
+            ours = error.sentence
+        except _CRASHES as error:
+            ours = f"crash: {type(error).__name__}: {error}"
+        fd, theirs = -1, ""
+        try:
+            fd = linux_sys.prog_load(sample.type, encode(insns))
+        except VerifierError as error:
+            theirs = error.sentence
+        except LoadError as error:
+            theirs = f"errno {error.errno}"
+        if fd >= 0 and (ours or not is_kept):
+            linux_sys.close(fd)
+            fd = -1
+        return Outcome(sample, ours, theirs, verified, fd)
+
+
+@contextmanager
+def judge() -> Iterator[Judge]:
+    """A judge with live MAPS. Raises NotSupportedError where bpf(2) is not there or not permitted."""
+    with maps_of(MAPS) as fds:
+        yield Judge(fds, VerifierEnv(dict(zip(fds, MAPS, strict=True)), insn_limit=INSN_LIMIT))
+
