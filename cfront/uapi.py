@@ -230,7 +230,6 @@ class Arg(enum.Enum):
     """What must be in an argument's register. MEM kinds are followed by a SIZE kind."""
 
     ANYTHING = enum.auto()  # any initialised scalar or pointer
-    SCALAR = enum.auto()  # any initialised scalar
     UNUSED = enum.auto()  # not looked at, it need not even be initialised
     CTX = enum.auto()
     CTX_OR_NULL = enum.auto()
@@ -256,7 +255,6 @@ class Arg(enum.Enum):
     TIMER = enum.auto()  # struct bpf_timer in a map value
     KPTR_DEST = enum.auto()  # a kptr field in a map value or an allocated object
     KPTR_OR_NULL = enum.auto()  # an object of the type of that field, owned; this call releases it
-    BTF_TASK = enum.auto()  # trusted struct task_struct *
     BTF = enum.auto()  # trusted pointer to struct arg_btf
     BTF_OR_NULL = enum.auto()
     PERCPU_BTF = enum.auto()  # a per-CPU variable of the kernel, or a per-CPU object
@@ -480,7 +478,7 @@ HELPERS: tuple[Helper, ...] = (
     _row("skc_to_tcp_timewait_sock", "5.9", "struct tcp_timewait_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="tcp_timewait_sock"),
     _row("skc_to_tcp_request_sock", "5.9", "struct tcp_request_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="tcp_request_sock"),
     _row("skc_to_udp6_sock", "5.9", "struct udp6_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="udp6_sock"),
-    _row("get_task_stack", "5.9", "long (*)(struct task_struct *task, void *buf, u32 size, u64 flags)", Ret.INTEGER, Arg.BTF_TASK, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, btf="task_struct"),
+    _row("get_task_stack", "5.9", "long (*)(struct task_struct *task, void *buf, u32 size, u64 flags)", Ret.INTEGER, Arg.BTF, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, btf="task_struct"),
     _row("load_hdr_opt", "5.10", "long (*)(void *skops, void *searchby_res, u32 len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.MEM_WRITE, Arg.SIZE, Arg.ANYTHING),
     _row("store_hdr_opt", "5.10", "long (*)(void *skops, const void *from, u32 len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.MEM, Arg.SIZE, Arg.ANYTHING),
     _row("reserve_hdr_opt", "5.10", "long (*)(void *skops, u32 len, u64 flags)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING),
@@ -495,8 +493,8 @@ HELPERS: tuple[Helper, ...] = (
     _row("per_cpu_ptr", "5.10", "void *(*)(const void *percpu_ptr, u32 cpu)", Ret.MEM_OR_BTF_OR_NULL, Arg.PERCPU_BTF, Arg.ANYTHING),
     _row("this_cpu_ptr", "5.10", "void *(*)(const void *percpu_ptr)", Ret.MEM_OR_BTF, Arg.PERCPU_BTF),
     _row("redirect_peer", "5.10", "long (*)(u32 ifindex, u64 flags)", Ret.INTEGER, Arg.ANYTHING, Arg.ANYTHING),
-    _row("task_storage_get", "5.11", "void *(*)(void *map, struct task_struct *task, void *value, u64 flags)", Ret.MAP_VALUE_OR_NULL, Arg.CONST_MAP_PTR, Arg.BTF_TASK, Arg.MAP_VALUE_OR_NULL, Arg.ANYTHING, btf="task_struct"),
-    _row("task_storage_delete", "5.11", "long (*)(void *map, struct task_struct *task)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.BTF_TASK, btf="task_struct"),
+    _row("task_storage_get", "5.11", "void *(*)(void *map, struct task_struct *task, void *value, u64 flags)", Ret.MAP_VALUE_OR_NULL, Arg.CONST_MAP_PTR, Arg.BTF_OR_NULL, Arg.MAP_VALUE_OR_NULL, Arg.ANYTHING, btf="task_struct"),
+    _row("task_storage_delete", "5.11", "long (*)(void *map, struct task_struct *task)", Ret.INTEGER, Arg.CONST_MAP_PTR, Arg.BTF_OR_NULL, btf="task_struct"),
     _row("get_current_task_btf", "5.11", "struct task_struct *(*)(void)", Ret.BTF_TASK, gpl=True, gives="task_struct"),
     _row("bprm_opts_set", "5.11", "long (*)(struct linux_binprm *bprm, u64 flags)", Ret.INTEGER, Arg.BTF, Arg.ANYTHING, btf="linux_binprm"),
     _row("ktime_get_coarse_ns", "5.11", "u64 (*)(void)", Ret.INTEGER),
@@ -514,12 +512,12 @@ HELPERS: tuple[Helper, ...] = (
     _row("timer_cancel", "5.15", "long (*)(void *timer)", Ret.INTEGER, Arg.TIMER, gpl=True),
     _row("get_func_ip", "5.15", "u64 (*)(void *ctx)", Ret.INTEGER, Arg.CTX, gpl=True),
     _row("get_attach_cookie", "5.15", "u64 (*)(void *ctx)", Ret.INTEGER, Arg.CTX),
-    _row("task_pt_regs", "5.15", "long (*)(struct task_struct *task)", Ret.BTF, Arg.BTF_TASK, gpl=True, btf="task_struct", gives="pt_regs"),
+    _row("task_pt_regs", "5.15", "long (*)(struct task_struct *task)", Ret.BTF, Arg.BTF, gpl=True, btf="task_struct", gives="pt_regs"),
     _row("get_branch_snapshot", "5.16", "long (*)(void *entries, u32 size, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.UNUSED, gpl=True),
     _row("trace_vprintk", "5.16", "long (*)(const char *fmt, u32 fmt_size, const void *data, u32 data_len)", Ret.INTEGER, Arg.MEM, Arg.SIZE, Arg.MEM_OR_NULL, Arg.SIZE_OR_ZERO, gpl=True),
     _row("skc_to_unix_sock", "5.16", "struct unix_sock *(*)(void *sk)", Ret.BTF_OR_NULL, Arg.BTF_SOCK_COMMON, gives="unix_sock"),
     _row("kallsyms_lookup_name", "5.16", "long (*)(const char *name, int name_sz, int flags, u64 *res)", Ret.INTEGER, Arg.MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.UNINIT_LONG),
-    _row("find_vma", "5.17", "long (*)(struct task_struct *task, u64 addr, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.BTF_TASK, Arg.ANYTHING, Arg.FUNC, Arg.STACK_OR_NULL, Arg.ANYTHING, btf="task_struct"),
+    _row("find_vma", "5.17", "long (*)(struct task_struct *task, u64 addr, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.BTF, Arg.ANYTHING, Arg.FUNC, Arg.STACK_OR_NULL, Arg.ANYTHING, btf="task_struct"),
     _row("loop", "5.17", "long (*)(u32 nr_loops, void *callback_fn, void *callback_ctx, u64 flags)", Ret.INTEGER, Arg.ANYTHING, Arg.FUNC, Arg.STACK_OR_NULL, Arg.ANYTHING),
     _row("strncmp", "5.17", "long (*)(const char *s1, u32 s1_sz, const char *s2)", Ret.INTEGER, Arg.MEM, Arg.SIZE, Arg.CONST_STR),
     _row("get_func_arg", "5.17", "long (*)(void *ctx, u32 n, u64 *value)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.UNINIT_LONG, gpl=True),
@@ -530,7 +528,7 @@ HELPERS: tuple[Helper, ...] = (
     _row("xdp_get_buff_len", "5.18", "u64 (*)(void *xdp_md)", Ret.INTEGER, Arg.CTX),
     _row("xdp_load_bytes", "5.18", "long (*)(void *xdp_md, u32 offset, void *buf, u32 len)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.UNINIT_MEM, Arg.SIZE),
     _row("xdp_store_bytes", "5.18", "long (*)(void *xdp_md, u32 offset, void *buf, u32 len)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.MEM, Arg.SIZE),
-    _row("copy_from_user_task", "5.18", "long (*)(void *dst, u32 size, const void *user_ptr, struct task_struct *tsk, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.BTF_TASK, Arg.ANYTHING, gpl=True, btf="task_struct"),
+    _row("copy_from_user_task", "5.18", "long (*)(void *dst, u32 size, const void *user_ptr, struct task_struct *tsk, u64 flags)", Ret.INTEGER, Arg.UNINIT_MEM, Arg.SIZE_OR_ZERO, Arg.ANYTHING, Arg.BTF, Arg.ANYTHING, gpl=True, btf="task_struct"),
     _row("skb_set_tstamp", "5.18", "long (*)(void *skb, u64 tstamp, u32 tstamp_type)", Ret.INTEGER, Arg.CTX, Arg.ANYTHING, Arg.ANYTHING),
     _row("ima_file_hash", "5.18", "long (*)(struct file *file, void *dst, u32 size)", Ret.INTEGER, Arg.BTF, Arg.UNINIT_MEM, Arg.SIZE, btf="file"),
     _row("kptr_xchg", "5.19", "void *(*)(void *map_value, void *ptr)", Ret.KPTR_OR_NULL, Arg.KPTR_DEST, Arg.KPTR_OR_NULL),

@@ -43,7 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cfront.lower": (*_DATA, "cfront.debug"),
     "cfront.emit": ("cfront.errors", "cfront.source"),
     "cfront.run": ("cfront.emit", "cfront.errors"),
-    "bcc_py.errors": _FACTS,
+    "bcc_py.errors": (*_FACTS, "bcc_py.spec"),
     "bcc_py.isa": _FACTS,
     "bcc_py.spec": ("bcc_py.isa", "cfront.uapi"),
     "bcc_py.elf": _SPECS,
@@ -58,7 +58,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.linux": (*_KERNEL, "bcc_py.cache", "bcc_py.linux"),
     "bcc_py.table": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.spec", "bcc_py.hist", "cfront.btf", "cfront.ctype", "cfront.uapi"),
     "bcc_py.bpf": ("bcc_py", "cfront"),
-    "bcc_py": ("bcc_py.bpf", "bcc_py.errors", "bcc_py.table"),
+    "bcc_py.verdict": (*_SPECS, "bcc_py.elf", "bcc_py.load", "bcc_py.verifier"),
+    "bcc_py.verify_command": ("bcc_py.errors", "bcc_py.verdict", "bcc_py.verifier"),
+    "bcc_py": ("bcc_py.bpf", "bcc_py.errors", "bcc_py.table", "bcc_py.verdict"),
     "bcc_py.cli": ("bcc_py.bpf", "bcc_py.errors"),
     "bcc_py.tools": ("bcc_py.bpf", "bcc_py.cli", "bcc_py.errors", "bcc_py.syscalls"),
 }
@@ -70,7 +72,7 @@ FOREIGN = {
     "llvmlite": ("cfront.emit", "cfront.run", "bcc_py.jit"),
     "pycparser": _PARSER,
     "pycparserext": _PARSER,
-    "click": ("bcc_py.cli", "bcc_py.tools.execsnoop", "bcc_py.tools.exitsnoop", "bcc_py.tools.syscount", "bcc_py.tools.tcpstates"),
+    "click": ("bcc_py.cli", "bcc_py.verify_command", "bcc_py.tools.execsnoop", "bcc_py.tools.exitsnoop", "bcc_py.tools.syscount", "bcc_py.tools.tcpstates"),
 }
 
 

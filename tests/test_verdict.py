@@ -107,8 +107,8 @@ def test_every_program_of_an_object() -> None:
 
 
 def test_one_program_of_an_object_as_another_type() -> None:
-    (verdict,) = verify_object(TOOLS, "socket_filter", name="tp_exit", has_log=False)
-    assert verdict.program.type is ProgType.SOCKET_FILTER and verdict.error is not None and verdict.insns_processed
+    (verdict,) = verify_object(TOOLS, "xdp", name="kp", has_log=False)
+    assert verdict.program.type is ProgType.XDP and verdict.error is not None and verdict.insns_processed
     with pytest.raises(ValueError, match="no program nosuch \\(it has tp_enter, tp_exit"):
         verify_object(TOOLS, name="nosuch")
 

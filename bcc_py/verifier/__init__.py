@@ -16,27 +16,31 @@ exploration and gives the same answer, since exploration is deterministic."""
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bcc_py.errors import VerifierError
-from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, Insn
-from bcc_py.spec import ProgramSpec
+from bcc_py.isa import PSEUDO_FUNC, PSEUDO_MAP_VALUE, Insn
+from bcc_py.spec import MapSpec, ProgramSpec
 from bcc_py.verifier.contexts import BTF_CONTEXTS, CONTEXTS
+from bcc_py.verifier.depth import check_returns, stack_depth
 from bcc_py.verifier.env import ALL_PRIVILEGES, NO_PRIVILEGES, Privileges, VerifierEnv
-from bcc_py.verifier.explore import MAX_FRAMES, MAX_STACK_BYTES, Explorer, Finding
-from bcc_py.verifier.form import Shape, check_form, shape_of
+from bcc_py.verifier.explore import Explorer, Finding
+from bcc_py.verifier.fields import special_fields
+from bcc_py.verifier.form import Shape, shape_of
 from bcc_py.verifier.limits import (
     MAX_INSNS,
     MAX_UNPRIVILEGED_INSNS,
     attach_type_of,
+    check_map_and_program,
     check_sleepable,
     load_errno,
     needed_privileges,
 )
 from bcc_py.verifier.log import Log
-from bcc_py.verifier.machine import BPF_F_SLEEPABLE
+from bcc_py.verifier.machine import BPF_F_SLEEPABLE, MAX_VAR_OFF
 from bcc_py.verifier.rules import Refusal
+from cfront.uapi import MapType
 
 __all__ = ["ALL_PRIVILEGES", "NO_PRIVILEGES", "Extent", "Privileges", "VerifiedProgram", "VerifierEnv", "verify"]
 
@@ -82,8 +86,9 @@ def verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
         program = _admitted(program, env)
         shape = _shape(program, env)
         explorer = Explorer(program, shape, env, log)
+        check_returns(program, shape)
         finding = explorer.run()
-        depth = _stack_depth(program.insns, shape, finding)
+        depth = stack_depth(program.insns, shape, finding.stack_bytes, program.type, frozenset(finding.async_functions))
     except Refusal as refusal:
         slot = refusal.insn if refusal.insn >= 0 else explorer.slot if explorer else 0
         raise _error(program, refusal, slot, log or _log_of_refusal(program, env, explorer), explorer) from refusal
@@ -122,8 +127,36 @@ def _shape(program: ProgramSpec, env: VerifierEnv) -> Shape:
         for slot, insn in enumerate(program.insns):
             if (insn.code == _CALL and insn.src) or (insn.code == _LDDW and insn.src == PSEUDO_FUNC):
                 raise Refusal("loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN", insn=slot)
-    check_form(program.insns)
-    return shape_of(program.insns, program.kernel_functions, are_loops_allowed=env.privileges.bpf)
+    return shape_of(
+        program.insns, program.kernel_functions, are_loops_allowed=env.privileges.bpf,
+        resolve=lambda slot: _check_map(program, env, slot),
+    )
+
+
+def _check_map(program: ProgramSpec, env: VerifierEnv, slot: int) -> None:
+    """The map that the program names is for programs like it, and an address in its value lies there. Raises Refusal."""
+    insn = program.insns[slot]
+    spec = env.maps.get(insn.imm)
+    if spec is None:
+        raise Refusal(f"fd {insn.imm} is not pointing to valid bpf_map", insn=slot)
+    fields = {one.kind.removeprefix("bpf_") for one in special_fields(spec)}
+    try:
+        check_map_and_program(spec.type, fields, program.type, bool(program.flags & BPF_F_SLEEPABLE))
+    except Refusal as refusal:
+        raise Refusal(*refusal.sentences, insn=slot) from refusal
+    if insn.src == PSEUDO_MAP_VALUE:
+        _check_address(spec, program.insns[slot + 1].imm & 0xFFFFFFFF, slot)
+
+
+def _check_address(spec: MapSpec, off: int, slot: int) -> None:
+    if off >= MAX_VAR_OFF:
+        raise Refusal(f"direct value offset of {off} is not allowed", insn=slot)
+    if spec.type is MapType.ARENA:
+        return
+    if spec.type is not MapType.ARRAY or spec.max_entries != 1:
+        raise Refusal("no direct value access support for this map type", insn=slot)
+    if off >= spec.value_size:
+        raise Refusal(f"invalid access to map value pointer, value_size={spec.value_size} off={off}", insn=slot)
 
 
 def _log_of_refusal(program: ProgramSpec, env: VerifierEnv, explorer: Explorer | None) -> Log:
@@ -150,29 +183,3 @@ def _statistics(explorer: Explorer | None) -> str:
     peak = finding.peak_states
     return (f"processed {finding.insns_processed} insns (limit {limit}) max_states_per_insn 0 total_states {peak} "
             f"peak_states {peak} mark_read 0")
-
-
-def _stack_depth(insns: Sequence[Insn], shape: Shape, finding: Finding) -> int:
-    """Bytes of the deepest chain of calls, each frame rounded up to 16. Raises Refusal above 512 bytes, and
-    for a chain of more than 8 frames (recursion has no end, so it is one)."""
-    calls: dict[int, list[tuple[int, int]]] = {}
-    for slot, insn in enumerate(insns):
-        if insn.code == _CALL and insn.src == PSEUDO_CALL:
-            callee = shape.function_of[slot + 1 + insn.imm]
-            calls.setdefault(shape.function_of[slot], []).append((slot, callee))
-    deepest = 0
-    waiting = [(0, 0, 1, 0)]
-    done: dict[tuple[int, int], int] = {}
-    while waiting:
-        function, above, frames, slot = waiting.pop()
-        if frames > MAX_FRAMES:
-            raise Refusal(f"the call stack of {frames} frames is too deep !", insn=slot)
-        total = above + (max(finding.stack_bytes[function], 1) + 15 & ~15)
-        if total > MAX_STACK_BYTES:
-            raise Refusal(f"combined stack size of {frames} calls is {total}. Too large", insn=slot)
-        deepest = max(deepest, total)
-        if done.get((function, frames), -1) >= above:
-            continue
-        done[function, frames] = above
-        waiting += [(callee, total, frames + 1, at) for at, callee in calls.get(function, ())]
-    return deepest

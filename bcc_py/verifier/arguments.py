@@ -35,7 +35,7 @@ _TAKES: dict[Arg, tuple[str, ...]] = {
     Arg.CTX: ("ctx",), Arg.CTX_OR_NULL: ("ctx",), Arg.CONST_MAP_PTR: ("map_ptr",), Arg.ALLOC_MEM: ("ringbuf_mem",),
     Arg.CONST_STR: ("map_value",), Arg.SPIN_LOCK: ("map_value", "ptr"), Arg.TIMER: ("map_value",),
     Arg.KPTR_DEST: ("map_value", "ptr"), Arg.KPTR_OR_NULL: ("ptr", "trusted_ptr"),
-    Arg.BTF_TASK: _OBJECT, Arg.BTF: _OBJECT, Arg.BTF_OR_NULL: _OBJECT,
+    Arg.BTF: _OBJECT, Arg.BTF_OR_NULL: _OBJECT,
     Arg.PERCPU_BTF: ("percpu_ptr", "percpu_rcu_ptr", "percpu_trusted_ptr"),
     Arg.SOCK_COMMON: _SOCK_COMMON, Arg.BTF_SOCK_COMMON: (*_SOCK_COMMON, "ptr", "trusted_ptr"),
     Arg.BTF_SOCK_COMMON_OR_NULL: (*_SOCK_COMMON, "ptr", "trusted_ptr"), Arg.SOCKET_OR_NULL: ("sock",),
@@ -102,6 +102,8 @@ class Arguments(Branches):
             raise Refusal("helper access to the packet is not allowed")
         if isinstance(value, Scalar):
             self._need(regno)
+        if call.map is not None and arg is Arg.MAP_VALUE and call.map.type in (MapType.SOCKMAP, MapType.SOCKHASH):
+            arg = Arg.BTF_SOCK_COMMON
         if not (arg in _NULLABLE and value is ZERO):
             self._check_kind(regno, arg, value)
         if arg is Arg.CONST_ALLOC_SIZE:
@@ -113,17 +115,17 @@ class Arguments(Branches):
     def _check_kind(self, regno: int, arg: Arg, value: Value) -> None:
         """Raises Refusal unless value is of a kind that the argument takes."""
         if isinstance(value, Scalar):
-            if arg in (Arg.CONST_ALLOC_SIZE, Arg.SCALAR):
+            if arg is Arg.CONST_ALLOC_SIZE:
                 return
             raise Refusal(f"R{regno} type=scalar expected={self._expected(arg)}")
         kind = value.kind.removesuffix("_or_null") if arg in _NULLABLE else value.kind
         if arg not in _WRITES and arg in _MEMORY_ARGS:
             kind = _READ_ONLY.get(kind, kind)
-        if arg in (Arg.CONST_ALLOC_SIZE, Arg.SCALAR) or kind not in _TAKES[arg]:
+        if arg is Arg.CONST_ALLOC_SIZE or kind not in _TAKES[arg]:
             raise Refusal(f"R{regno} type={value.kind_text} expected={self._expected(arg)}")
 
     def _expected(self, arg: Arg) -> str:
-        if arg in (Arg.CONST_ALLOC_SIZE, Arg.SCALAR):
+        if arg is Arg.CONST_ALLOC_SIZE:
             return "scalar"
         return ", ".join(f"{one}_" if one.endswith("ptr") and one not in ("map_ptr", "dynptr_ptr") else one for one in _TAKES[arg])
 
@@ -133,8 +135,8 @@ class Arguments(Branches):
             raise Refusal(f"R{regno} must have zero offset when passed to release func or trusted arg to kfunc")
         if value.kind not in _MOVABLE and not (arg in _DYNPTR_ARGS and value.kind == "dynptr_ptr"):
             if "ptr" in value.kind and value.kind != "map_ptr":
-                if arg in (Arg.BTF_TASK, Arg.BTF, Arg.BTF_OR_NULL):
-                    wanted = "task_struct" if arg is Arg.BTF_TASK else call.helper.arg_btf
+                if arg in (Arg.BTF, Arg.BTF_OR_NULL):
+                    wanted = call.helper.arg_btf
                     if value.off or value.type != wanted:
                         raise Refusal(f"R{regno} is of type {value.type} but {wanted} is expected")
                 if value.off < 0:
@@ -196,8 +198,6 @@ class Arguments(Branches):
         if arg is not Arg.MAP_KEY and call.map.type is MapType.BLOOM_FILTER and call.helper.name == "map_peek_elem":
             arg = Arg.MAP_VALUE
         is_raw = arg is Arg.UNINIT_MAP_VALUE
-        if arg is not Arg.MAP_KEY and call.map.type in (MapType.SOCKMAP, MapType.SOCKHASH):
-            raise Refusal(f"R{regno} type={value.kind_text} expected=sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_")
         self._check_memory(call, regno, value, size, False, is_raw, is_raw)
         if is_raw:
             call.writes.append((regno, size))
@@ -274,10 +274,8 @@ class Arguments(Branches):
     def _check_stack_memory(
         self, regno: int, base: Pointer, size: int, is_zero_ok: bool, is_write: bool, is_raw: bool
     ) -> None:
-        if size == 0:
-            if not is_zero_ok:
-                raise Refusal("invalid zero-sized read")
-            return
+        if size == 0 and not is_zero_ok:
+            raise Refusal("invalid zero-sized read")
         low, high = self._stack_range(regno, base, 0, size, " write to" if is_write else " read from")
         frame = self.state.frames[base.frame]
         self._deepen(frame, low)

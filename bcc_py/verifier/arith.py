@@ -280,16 +280,13 @@ class Arithmetic(Machine):
         if insn.src == PSEUDO_FUNC:
             self.regs[insn.dst] = Pointer("func", frame=self.shape.function_of[self.slot + 1 + insn.imm])
             return self.slot + 2
-        spec = self.maps.get(insn.imm)
-        if spec is None:
-            raise Refusal(f"fd {insn.imm} is not pointing to valid bpf_map")
+        spec = self.maps[insn.imm]
         if insn.src == PSEUDO_MAP_FD:
             self.regs[insn.dst] = Pointer("map_ptr", map=spec, fd=insn.imm)
             return self.slot + 2
         off = upper & M32
-        if spec.type is not MapType.ARRAY or spec.max_entries != 1:
-            raise Refusal("no direct value access support for this map type")
-        if off >= spec.value_size:
-            raise Refusal(f"invalid access to map value pointer, value_size={spec.value_size} off={off}")
+        if spec.type is MapType.ARENA:
+            self.regs[insn.dst] = UNKNOWN
+            return self.slot + 2
         self.regs[insn.dst] = Pointer("map_value", off=off, map=spec, fd=insn.imm, size=spec.value_size)
         return self.slot + 2

@@ -210,7 +210,7 @@ def _is_packet_pair(packet: Pointer, end: Pointer) -> bool:
 def _spread_range(state: State, packet: Pointer, is_strict: bool) -> None:
     if packet.off < 0 or (packet.off == 0 and is_strict):
         return
-    if packet.var is not None and packet.var.umax + packet.off > _MAX_PACKET_OFF:
+    if (packet.var.umax if packet.var is not None else 0) + packet.off > _MAX_PACKET_OFF:
         return
     reach = packet.off + is_strict
 

@@ -248,7 +248,7 @@ class Calls(Arguments):
         self.regs[0] = self._result(call)
         self.sources[0] = 0
         if call.map is not None:
-            check_map_and_helper(call.map.type, call.map.flags, helper.id)
+            check_map_and_helper(call.map.type, call.map.flags, helper.id, self.type, self.attach_type)
         if helper.moves_packet:
             self._forget_packets()
         return way
@@ -307,6 +307,8 @@ class Calls(Arguments):
         """What single helpers ask beyond their prototype; the slot where the path goes on."""
         helper, name = call.helper, call.helper.name
         if name == "tail_call":
+            if call.map is None or call.map.type is not MapType.PROG_ARRAY:
+                raise Refusal("expected prog array map for tail call")
             self._check_nothing_held("tail_call", True)
         elif name == "get_local_storage":
             self._need(2)
@@ -353,6 +355,7 @@ class Calls(Arguments):
             regs[10] = Pointer("fp")
             state = State([Frame(regs, {}, -1, call.function, sources, {})])
             state.is_async = True
+            self.finding.async_functions.add(call.function)
         else:
             if len(state.frames) >= MAX_FRAMES:
                 raise Refusal(f"the call stack of {len(state.frames) + 1} frames is too deep")

@@ -221,7 +221,9 @@ def with_low(scalar: Scalar, low: int) -> Scalar:
 
 def tnum_text(scalar: Scalar) -> str:
     """Known and unknown bits as Linux writes them."""
-    return f"({scalar.value:#x}; {scalar.mask:#x})" if scalar.mask else f"{scalar.value:#x}"
+    if scalar.mask:
+        return f"({scalar.value:#x}; {scalar.mask:#x})"
+    return f"{scalar.value:#x}" if scalar.value else "0"
 
 
 def linked_by(known: Scalar, one: Scalar) -> Scalar:

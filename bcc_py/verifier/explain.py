@@ -195,9 +195,12 @@ def _scalar_access(case: _Case, found: re.Match[str]) -> list[str]:
     origin = case.origin(regno)
     name = case.variable(origin) or f"r{regno}"
     value = case.trail.value(regno, case.index)
-    if value in ("0", "P0"):
+    if value in ("0", "P0") and origin.index >= 0 and case.trail.steps[origin.index].insn.code == _CALL:
         return [f"{name} is NULL at {case.here()}: on this way it was compared with NULL and found to be it",
                 _write(f"use {name} only where it is not NULL: `if (!{name}) {case.leave}`")]
+    if value in ("0", "P0"):
+        return [f"{name} is NULL at {case.here()}", f"it is {case.made(origin)}",
+                _write(f"point {name} at something before it is used, on every way that leads here")]
     released = _released(case, regno)
     if released is not None:
         return [f"{name} is used at {case.here()}, but it was given back at {case.quoted(released)}",
@@ -365,10 +368,10 @@ def _packet(case: _Case, found: re.Match[str]) -> list[str]:
     rows = [f"the packet may end before byte {reach} of what {pointer or 'it'} points at, at {case.here()}" if is_moved
             else f"the packet may be shorter than {reach} bytes at {case.here()}"]
     known = int(found["range"], 0)
-    if known and known < 1 << 16:
+    if 0 < known < 1 << 16:
         rows.append(f"{known} {_bytes(known)} are known to be there on this way, {reach} are needed")
     else:
-        rows.append(f"nothing on this way compares it with {end}")
+        rows.append(f"no comparison with {end} on this way shows that they are there")
     pointer = pointer or f"r{regno}"
     cast = "(void *)" if is_moved else ""
     rows.append(f"add `if ({cast}{pointer} + {reach} > {end}) {case.leave}` before {case.at(case.slot)}")
@@ -425,6 +428,10 @@ def _unset_register(case: _Case, found: re.Match[str]) -> list[str]:
             return [f"r{regno} is used at {case.here()}, but the call at {case.quoted(step.slot)} left nothing in it",
                     "a call destroys r1 to r5 and gives its result in r0, if it has one",
                     _write("keep the value in r6 to r9 or on the stack over the call")]
+    if made.index < 0 and 1 < regno < 6:
+        return [f"r{regno} is used at {case.here()}, but nothing was written to it on this way",
+                "a program begins with its context in r1, and with nothing in r2 to r5",
+                _write("take what is wanted out of ctx, a function's arguments by `PT_REGS_PARM2(ctx)` and so on")]
     return [f"r{regno} is used at {case.here()}, but nothing was written to it on this way",
             _write("give the variable a value where it is declared, or on every way that leads here")]
 
@@ -540,7 +547,7 @@ def _loop(case: _Case, found: re.Match[str]) -> list[str]:
     if loop is not None:
         first, last, turns = loop
         places = case.at(first) if case.at(first) == case.at(last) else f"{case.at(first)} to {case.at(last)}"
-        rows.append(f"the loop is {places} (instructions {first} to {last})" + (f", followed {turns} times on this way" if turns > 1 else ""))
+        rows.append(f"the loop is {places} (instructions {first} to {last})" + (f", followed {turns} times on this way" if turns > 1 and not is_endless else ""))
         text = case.trail.c_text(last).strip() or case.trail.c_text(first).strip()
         rows += [f"it goes back at {case.quoted(last)}"] if text else []
     rows.append(_write("a counter with a constant bound, which changes in every turn: `for (u32 i = 0; i < 16; i++)`"
@@ -670,10 +677,64 @@ def _moved_too_far(case: _Case, found: re.Match[str]) -> list[str]:
             f"make {name} unsigned and compare it before {case.at(case.slot)}: add `if ({name} >= {bound}) {case.leave}`"]
 
 
+def _null_argument(case: _Case, found: re.Match[str]) -> list[str]:
+    """arg counts from 0 for kernel functions, from 1 for helpers."""
+    regno = int(found["arg"]) + (found["which"] == "trusted")
+    as_register = re.match(r"(?P<reg>\d+)", str(regno))
+    return _null(case, as_register) if as_register and 1 <= regno <= 5 else _told(case, "an argument may be NULL", "")
+
+
+def _unbounded_stack(case: _Case, found: re.Match[str]) -> list[str]:
+    index = _index_of(case, int(found["reg"]))
+    name = index[0] if index else case.name(int(found["reg"]))
+    return [f"{name} has no bound where it is an index of an array on the stack, at {case.here()}", index[2] if index else "",
+            f"compare {name} with the array's length before {case.at(case.slot)}, as an unsigned number"]
+
+
+def _told(case: _Case, words: str, advice: str) -> list[str]:
+    """words, which need nothing but the place, and Linux's sentence with them."""
+    return [f"{words}, at {case.here()}: {case.error.sentence}", *_about_registers(case), _write(advice) if advice else ""]
+
+
+def _teller(words: str, advice: str) -> _Story:
+    return lambda case, _: _told(case, words, advice)
+
+
 def _unsupported(case: _Case, found: re.Match[str]) -> list[str]:
     return [f"this verifier cannot judge {case.here()}: {case.error.sentence}",
             "that says nothing about what Linux does with it: kernel=\"linux\" asks the running kernel"]
 
+
+# (sentence, what it means, what to write) where the place is all there is to find out
+_PLAIN_STORIES = (
+    (r"invalid func unknown#", "there is no helper of this number", "check that the object is for this kernel, and the helper's number"),
+    (r"calling kernel function \w+ is not allowed", "this program type may not call this kernel function", "use a helper instead"),
+    (r"same insn cannot be used with different pointers", "one instruction reaches the context on one way and other memory on another",
+     "read through each of the pointers in its own branch (a barrier(), or different sizes, keep the compiler from joining them)"),
+    (r"tried to subtract pointer from scalar", "a pointer cannot be taken from a number", "subtract numbers from pointers"),
+    (r"div by zero|invalid shift", "an instruction with a constant that it cannot have", "check the constant: the compiler knew it"),
+    (r"bpf_ld_imm64 insn|uses reserved fields|unknown opcode|R\d+ is invalid|invalid BPF_LD_ABS|BPF_ATOMIC uses invalid",
+     "the instruction is not well-formed", "see RFC 9669 for its fields; of those that are not used all bits are 0"),
+    (r"frame pointer is read only", "r10 cannot be written to", "copy r10 to another register and change that"),
+    (r"invalid size of register (?:fill|spill)", "a pointer on the stack is read or written in parts", "move pointers with 8-byte loads and stores"),
+    (r"[Ee]xpected an initialized|unacquired reference", "an object on the stack is used before it is made, or after it was given back",
+     "call its constructor first (bpf_dynptr_from_mem(), bpf_iter_num_new(), ...), on every way that leads here"),
+    (r"expected uninitialized|has to be an uninitialized|cannot overwrite referenced dynptr",
+     "an object on the stack is made where one is already", "give the first one back before, or use another variable"),
+    (r"potential write to dynptr|cannot be accessed directly by load/store", "memory is touched that only helpers may change",
+     "use the helpers that go with it, and keep other writes away from it"),
+    (r"not allowed while holding a lock|-ed region|-ed section", "a lock is held, or a region is open, where that is not allowed",
+     "end the region (bpf_spin_unlock(), bpf_rcu_read_unlock(), ...) before, on every way"),
+    (r"must be referenced|must be a rcu pointer|No referenced pointer|untrusted_ptr|not a trusted",
+     "a pointer to a kernel object is not one that the kernel vouches for here",
+     "get it from a function that acquires it and check it for NULL, or use it inside bpf_rcu_read_lock()"),
+    (r"helper access to the packet is not allowed", "this helper may not be given packet memory", "copy the bytes to the stack first"),
+    (r"fd \d+ is not pointing to valid bpf_map", "the program names a map that is not there", "give as many maps as the program names"),
+    (r"cannot write into packet|does not allow writes to packet data", "programs of this type may only read packets", "use a helper such as bpf_skb_store_bytes()"),
+    (r"offset is outside of the packet", "bytes before the packet's first or behind its last known one are used",
+     "compare the pointer with data_end first, and add to it rather than subtract"),
+    (r"invalid sock access|access beyond struct|cannot access ptr member", "these bytes of a kernel object may not be read or written", "use the members that are there"),
+)
 
 _STORIES: tuple[tuple[re.Pattern[str], _Story], ...] = tuple((re.compile(pattern), tell) for pattern, tell in (
     (r"R(?P<reg>\d+) invalid mem access '\w*_or_null_?", _null),
@@ -681,7 +742,7 @@ _STORIES: tuple[tuple[re.Pattern[str], _Story], ...] = tuple((re.compile(pattern
     (r"R(?P<reg>\d+) invalid mem access '(?:scalar|inv)'", _scalar_access),
     (r"R(?P<reg>\d+) invalid mem access '(?P<kind>\w+)'", _other_access),
     (r"invalid access to (?P<what>map value|memory), (?:value|mem)_size=(?P<total>\d+) off=(?P<off>-?\d+) size=(?P<size>\d+)", _value_range),
-    (r"invalid access to packet, off=(?P<off>-?\d+) size=(?P<size>\d+), R(?P<reg>\d+)\(id=(?P<id>\d+),off=-?\d+,r=(?P<range>\w+)\)", _packet),
+    (r"invalid access to packet, off=(?P<off>-?\d+) size=(?P<size>\d+), R(?P<reg>\d+)\(id=(?P<id>\d+),off=-?\d+,r=(?P<range>-?\w+)\)", _packet),
     (r"R(?P<reg>\d+) (?:unbounded memory access, make sure|min value is negative, either use unsigned index)", _unbounded),
     (r"R(?P<reg>\d+) (?:unbounded memory access, use|min value is negative, either use unsigned or|invalid zero-sized read)", _size),
     (r"invalid (?:indirect )?read from stack (?:R\d+ )?(?:off|var_off) (?P<off>-?\d+)\+(?P<at>\d+) size (?P<size>\d+)", _stack_unset),
@@ -707,4 +768,7 @@ _STORIES: tuple[tuple[re.Pattern[str], _Story], ...] = tuple((re.compile(pattern
     (r"math between \w+ pointer and register with unbounded min value|value -?\d+ makes \w+ pointer be out of bounds", _moved_too_far),
     (r"pointer (?:arithmetic|[^ ]+ pointer) |bitwise operator .* on pointer|math between|32-bit pointer arithmetic|makes \w+ pointer be out of bounds", _arithmetic),
     (r"not supported by this verifier yet", _unsupported),
+    (r"Possibly NULL pointer passed to (?P<which>trusted|helper) arg(?P<arg>\d)", _null_argument),
+    (r"invalid unbounded variable-offset .*stack R(?P<reg>\d+)", _unbounded_stack),
+    *((pattern, _teller(words, advice)) for pattern, words, advice in _PLAIN_STORIES),
 ))

@@ -27,7 +27,7 @@ from bcc_py.spec import ProgramSpec
 from bcc_py.verifier.calls import MAX_FRAMES, Calls
 from bcc_py.verifier.domain import UNKNOWN, Pointer, Value
 from bcc_py.verifier.env import VerifierEnv
-from bcc_py.verifier.form import Shape
+from bcc_py.verifier.form import Shape, faults
 from bcc_py.verifier.log import Log
 from bcc_py.verifier.machine import MAX_STACK_BYTES, PATH_ENDS, Finding
 from bcc_py.verifier.precision import close_loop, inherit, remember
@@ -47,6 +47,14 @@ class Explorer(Calls):
         self._classes: tuple[Callable[[Insn], int], ...] = (
             self._load_special, self._load, self._store, self._store, self._alu, self._jump, self._jump, self._alu,
         )
+        self._faults = faults(program.insns)
+        if self._faults:
+            self._sound, self._classes = self._classes, (self._step_or_fault,) * 8
+
+    def _step_or_fault(self, insn: Insn) -> int:
+        if self.slot in self._faults:
+            raise Refusal(self._faults[self.slot])
+        return self._sound[insn.code & 7](insn)
 
     # ---- the walk
 
@@ -138,7 +146,6 @@ class Explorer(Calls):
     def _is_seen(self, slot: int) -> bool:
         """True when another state here stands for the current one; otherwise this one may be remembered."""
         state, pruner = self.state, self._pruner
-        self._jumps += 1
         is_turn = slot in self.shape.turns
         if is_turn:
             head = pruner.head_of(slot, state) if self._is_turning(slot) else None
@@ -155,7 +162,8 @@ class Explorer(Calls):
             inherit(self._parent, state, finished)
             return True
         insns = self.finding.insns_processed
-        if is_turn or slot not in self._met or (self._jumps - self._last_jumps >= 2 and insns - self._last_insns >= 8):
+        jumps = self._jumps - self._last_jumps
+        if is_turn or slot not in self._met or (jumps >= 2 and insns - self._last_insns >= 8):
             self._met.add(slot)
             self._last_jumps, self._last_insns = self._jumps, insns
             self._parent = remember(slot, state, self._parent)
@@ -180,6 +188,7 @@ class Explorer(Calls):
 
     def _jump(self, insn: Insn) -> int:
         code = insn.code
+        self._jumps += 1
         if code == _CALL:
             return self._call_function(insn) if insn.src == PSEUDO_CALL else self._call_helper(insn)
         if code == _EXIT:

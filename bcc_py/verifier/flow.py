@@ -150,16 +150,18 @@ def weights(
             return _weigh_store(insn, after, pointers[slot])
         if cls == 0:
             return after & ~(1 << insn.dst)
-        return _weigh_jump(insn, after, pointers[slot], is_main=function_of[slot] == 0)
+        return _weigh_jump(insn, after, pointers[slot])
 
     return _backward(heads, edges, len(insns), before)
 
 
 def _weigh_alu(insn: Insn, after: int) -> int:
     dst = 1 << insn.dst
+    op = insn.code & 0xF0
+    if insn.code & 8 and insn.code & 7 == 7 and op in (0x00, 0x10):
+        return after | dst | 1 << insn.src  # one may be a pointer, and how far it moves is checked
     if not after & dst:
         return after
-    op = insn.code & 0xF0
     if op == 0xB0:
         return after & ~dst | (1 << insn.src if insn.code & 8 else 0)
     return after | (1 << insn.src if insn.code & 8 and op not in (0x80, 0xD0) else 0)
@@ -196,10 +198,10 @@ def _weigh_store(insn: Insn, after: int, pointers: int) -> int:
     return after | dst | (1 << insn.src if is_wanted and insn.code & 7 == 3 else 0)
 
 
-def _weigh_jump(insn: Insn, after: int, pointers: int, is_main: bool) -> int:
+def _weigh_jump(insn: Insn, after: int, pointers: int) -> int:
     code = insn.code
     if code == _EXIT:
-        return 0 if is_main else 1
+        return 1
     if code in (_JA, _GOTOL):
         return after
     if code != _CALL:

@@ -7,7 +7,7 @@ Source: kernel/bpf/verifier.c of Linux 6.18 (resolve_pseudo_ldimm64, check_subpr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn
@@ -15,9 +15,8 @@ from bcc_py.verifier.flow import LOAD_ACQUIRE, STORE_RELEASE, liveness, weights
 from bcc_py.verifier.rules import Refusal
 from cfront.uapi import HELPER_BY_ID, Arg
 
-__all__ = ["MAX_INSNS", "Shape", "check_form", "shape_of"]
+__all__ = ["Shape", "callee_of", "check_form", "faults", "shape_of"]
 
-MAX_INSNS = 1_000_000
 _LDDW, _CALL, _EXIT, _JA, _GOTOL, _MAY_GOTO = 0x18, 0x85, 0x95, 0x05, 0x06, 0xE5
 
 _ALU_OPS = frozenset(range(0x00, 0xE0, 0x10))
@@ -25,54 +24,76 @@ _JMP_OPS = frozenset((0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xA0, 0xB0, 0xC0
 _ATOMICS = frozenset((0x00, 0x40, 0x50, 0xA0, 0x01, 0x41, 0x51, 0xA1, 0xE1, 0xF1))
 
 
-def check_form(insns: Sequence[Insn]) -> None:
-    """Every slot is an instruction of RFC 9669 with its reserved fields 0. Raises Refusal."""
-    if not insns:
-        raise Refusal("a program without instructions", insn=0)
-    if len(insns) > MAX_INSNS:
-        raise Refusal(f"BPF program is too large: {len(insns)} instructions", insn=0)
+def check_form(insns: Sequence[Insn], resolve: Callable[[int], None]) -> None:
+    """Every slot is an instruction of RFC 9669, and its 64-bit loads are whole; what else is wrong with an instruction is
+    said where a path reaches it (faults). resolve: called with the slot of each load of a map's address. Raises Refusal."""
     slot = 0
     while slot < len(insns):
         insn = insns[slot]
         if insn.code == _LDDW:
             _check_lddw(insns, slot)
+            if insn.src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE):
+                resolve(slot)
             slot += 2
             continue
-        sentence = _fault(insn)
-        if sentence:
-            raise Refusal(sentence, insn=slot)
+        if insn.code & 7 == 1 and (insn.code & 0xE0 not in (0x60, 0x80) or insn.imm):
+            raise Refusal("BPF_LDX uses reserved fields", insn=slot)
+        if insn.code not in _KNOWN:
+            raise Refusal(f"unknown opcode {insn.code:02x}", insn=slot)
         slot += 1
+
+
+def faults(insns: Sequence[Insn]) -> dict[int, str]:
+    """By slot, what is wrong with the fields of instructions."""
+    found = {}
+    for slot in _heads(insns):
+        insn = insns[slot]
+        sentence = "BPF_LD_IMM64 uses reserved fields" if insn.code == _LDDW and insn.off else _fault(insn)
+        if sentence:
+            found[slot] = sentence
+    return found
 
 
 def _check_lddw(insns: Sequence[Insn], slot: int) -> None:
     insn = insns[slot]
-    if slot + 1 >= len(insns) or insns[slot + 1][:4] != (0, 0, 0, 0) or insn.off:
+    if slot + 1 >= len(insns) or insns[slot + 1][:4] != (0, 0, 0, 0):
         raise Refusal("invalid bpf_ld_imm64 insn", insn=slot)
     if insn.src not in (0, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_FUNC):
         raise Refusal("unrecognized bpf_ld_imm64 insn", insn=slot)
     if insn.src == PSEUDO_MAP_FD and insns[slot + 1].imm:
         raise Refusal("unrecognized bpf_ld_imm64 insn", insn=slot)
-    if insn.dst > 9:
-        raise Refusal("frame pointer is read only" if insn.dst == 10 else f"R{insn.dst} is invalid", insn=slot)
+
+
+_KNOWN = frozenset((
+    *(op | cls | by_reg for op in range(0x00, 0xE0, 0x10) if op not in (0x80, 0xD0) for cls in (4, 7) for by_reg in (0, 8)),
+    0x84, 0x87, 0xD4, 0xDC, 0xD7,
+    *(op | cls | by_reg for op in _JMP_OPS for cls in (5, 6) for by_reg in (0, 8)),
+    _JA, _GOTOL, _CALL, _EXIT, _MAY_GOTO, _LDDW,
+    *(mode | size for mode in (0x20, 0x40) for size in (0x00, 0x08, 0x10)),
+    *(0x60 | size | cls for size in (0x00, 0x08, 0x10, 0x18) for cls in (1, 2, 3)),
+    *(0x80 | size | 1 for size in (0x00, 0x08, 0x10)),
+    *(0xC0 | size | 3 for size in (0x00, 0x08, 0x10, 0x18)),
+))
 
 
 def _fault(insn: Insn) -> str:
-    """What is wrong with the form of one instruction, "" if nothing."""
+    """What is wrong with the fields of one instruction, "" if nothing."""
     code, dst, src, _, _ = insn
+    cls = code & 7
+    sentence = ""
+    if cls in (4, 7):
+        sentence = _alu_fault(insn)
+    elif cls in (5, 6):
+        sentence = _jump_fault(insn)
+    elif cls in (2, 3):
+        sentence = _store_fault(insn)
+    if sentence:
+        return sentence
     if dst > 10 or src > 10:
         return f"R{dst if dst > 10 else src} is invalid"
-    cls = code & 7
-    if cls in (4, 7):
-        return _alu_fault(insn)
-    if cls in (5, 6):
-        return _jump_fault(insn)
-    if cls == 1:
-        return _load_fault(insn)
-    if cls in (2, 3):
-        return _store_fault(insn)
-    if code & 0xE0 in (0x20, 0x40) and code & 0x18 != 0x18:
-        return ""
-    return f"unknown opcode {code:02x}"
+    if code == _LDDW and dst == 10:
+        return "frame pointer is read only"
+    return ""
 
 
 def _alu_fault(insn: Insn) -> str:
@@ -114,13 +135,6 @@ def _jump_fault(insn: Insn) -> str:
     if code & 0xF0 not in _JMP_OPS:
         return f"unknown opcode {code:02x}"
     return "BPF_JMP/JMP32 uses reserved fields" if (imm if code & 8 else src) else ""
-
-
-def _load_fault(insn: Insn) -> str:
-    mode = insn.code & 0xE0
-    if mode not in (0x60, 0x80) or (mode == 0x80 and insn.code & 0x18 == 0x18):
-        return f"unknown opcode {insn.code:02x}"
-    return "BPF_LDX uses reserved fields" if insn.imm else ""
 
 
 def _store_fault(insn: Insn) -> str:
@@ -190,35 +204,22 @@ def _heads(insns: Sequence[Insn]) -> list[int]:
     return heads
 
 
-def shape_of(insns: Sequence[Insn], kernel_functions: Mapping[int, str] | None = None, are_loops_allowed: bool = True) -> Shape:
-    """The graph of well-formed insns. Raises Refusal: a jump or call to nowhere, between functions or into
+def shape_of(
+    insns: Sequence[Insn], kernel_functions: Mapping[int, str] | None = None, are_loops_allowed: bool = True,
+    resolve: Callable[[int], None] = lambda slot: None,
+) -> Shape:
+    """The form of insns (check_form), and their graph. Raises Refusal: a jump or call to nowhere, between functions or into
     the middle of a 64-bit load; a function that runs off its end; an instruction no path reaches.
 
-    kernel_functions: the names of the kernel's functions that are called, by slot."""
+    kernel_functions: the names of the kernel's functions that are called, by slot; resolve: called with the slot of each
+    load of a map's address."""
     heads = _heads(insns)
-    head_set = frozenset(heads)
-    starts = {0}
-    for slot in heads:
-        target = _callee(insns, slot)
-        if target is None:
-            continue
-        if not 0 <= target < len(insns):
-            raise Refusal("call to invalid destination", insn=slot)
-        if target not in head_set:
-            raise Refusal(f"jump into the middle of ldimm64 insn {target - 1}", insn=slot)
-        starts.add(target)
-    ordered = tuple(sorted(starts))
-    if len(ordered) > 256:
-        raise Refusal("too many subprograms", insn=0)
-    function_of: list[int] = []
-    for index, start in enumerate(ordered):
-        end = ordered[index + 1] if index + 1 < len(ordered) else len(insns)
-        function_of += [index] * (end - start)
-        _check_function(insns, start, end, head_set)
+    ordered, function_of = _functions(insns, heads)
+    check_form(insns, resolve)
     edges = {slot: _successors(insns, slot) for slot in heads}
     if not are_loops_allowed:
         _check_loops(edges, ordered)
-    _check_reached(insns, heads, ordered)
+    _check_reached(insns, heads)
     turns = frozenset(slot for slot in heads if _turns(insns[slot], (kernel_functions or {}).get(slot, "")))
     return Shape(
         ordered, tuple(function_of), _prune_points(insns, heads) | turns, liveness(insns, heads, edges),
@@ -233,7 +234,7 @@ def _packet_movers(insns: Sequence[Insn], heads: list[int], function_of: Sequenc
         helper = HELPER_BY_ID.get(insn.imm) if insn.code == _CALL and not insn.src else None
         if helper is not None and helper.moves_packet:
             movers.add(function_of[slot])
-        callee = _callee(insns, slot)
+        callee = callee_of(insns, slot)
         if callee is not None:
             calls.append((function_of[slot], function_of[callee]))
     is_changed = bool(movers)
@@ -242,6 +243,26 @@ def _packet_movers(insns: Sequence[Insn], heads: list[int], function_of: Sequenc
         movers |= more
         is_changed = bool(more)
     return frozenset(movers)
+
+
+def _functions(insns: Sequence[Insn], heads: list[int]) -> tuple[tuple[int, ...], list[int]]:
+    """Where functions start, and by slot which one it is in. Raises Refusal."""
+    starts = {0}
+    for slot in heads:
+        target = callee_of(insns, slot)
+        if target is not None:
+            if not 0 <= target < len(insns):
+                raise Refusal("call to invalid destination", insn=slot)
+            starts.add(target)
+    ordered = tuple(sorted(starts))
+    if len(ordered) > 256:
+        raise Refusal("too many subprograms", insn=0)
+    function_of: list[int] = []
+    for index, start in enumerate(ordered):
+        end = ordered[index + 1] if index + 1 < len(ordered) else len(insns)
+        function_of += [index] * (end - start)
+        _check_function(insns, start, end)
+    return ordered, function_of
 
 
 def _check_loops(edges: Mapping[int, tuple[int, ...]], starts: Sequence[int]) -> None:
@@ -265,7 +286,7 @@ def _check_loops(edges: Mapping[int, tuple[int, ...]], starts: Sequence[int]) ->
             waiting.pop()
 
 
-def _callee(insns: Sequence[Insn], slot: int) -> int | None:
+def callee_of(insns: Sequence[Insn], slot: int) -> int | None:
     """Where the function begins that the instruction at slot calls or takes the address of."""
     insn = insns[slot]
     is_named = (insn.code == _CALL and insn.src == PSEUDO_CALL) or (insn.code == _LDDW and insn.src == PSEUDO_FUNC)
@@ -283,24 +304,18 @@ def _turns(insn: Insn, kernel_function: str) -> bool:
     return helper is not None and Arg.FUNC in helper.args and helper.name != "timer_set_callback"
 
 
-def _check_function(insns: Sequence[Insn], start: int, end: int, heads: frozenset[int]) -> None:
-    last = max(slot for slot in range(max(start, end - 2), end) if slot in heads)
+def _check_function(insns: Sequence[Insn], start: int, end: int) -> None:
+    """Its jumps stay inside, and it does not run off its end."""
     for slot in range(start, end):
-        if slot not in heads:
-            continue
         target = _target(insns, slot)
-        if target is None:
-            continue
-        if not start <= target < end:
+        if target is not None and not start <= target < end:
             raise Refusal(f"jump out of range from insn {slot} to {target}", insn=slot)
-        if target not in heads:
-            raise Refusal(f"jump into the middle of ldimm64 insn {target - 1}", insn=slot)
-    if insns[last].code not in (_EXIT, _JA, _GOTOL):
-        raise Refusal("last insn is not an exit or jmp", insn=last)
+    if insns[end - 1].code not in (_EXIT, _JA, _GOTOL):
+        raise Refusal("last insn is not an exit or jmp", insn=end - 1)
 
 
-def _check_reached(insns: Sequence[Insn], heads: list[int], starts: tuple[int, ...]) -> None:
-    """Every instruction lies on a way from the first one, following calls."""
+def _check_reached(insns: Sequence[Insn], heads: list[int]) -> None:
+    """Every instruction lies on a way from the first one, following calls; none begins inside another."""
     seen: set[int] = set()
     waiting = [0]
     while waiting:
@@ -309,12 +324,14 @@ def _check_reached(insns: Sequence[Insn], heads: list[int], starts: tuple[int, .
             continue
         seen.add(slot)
         waiting += _successors(insns, slot)
-        callee = _callee(insns, slot)
+        callee = callee_of(insns, slot)
         if callee is not None:
             waiting.append(callee)
     for slot in heads:
         if slot not in seen:
             raise Refusal(f"unreachable insn {slot}", insn=slot)
+        if insns[slot].code == _LDDW and slot + 1 in seen:
+            raise Refusal(f"jump into the middle of ldimm64 insn {slot}", insn=slot)
 
 
 def _prune_points(insns: Sequence[Insn], heads: list[int]) -> frozenset[int]:

@@ -17,7 +17,7 @@ from cfront.btf import Btf
 from cfront.ctype import Array, CType, Enum, Function, Integer, Pointer, Record, Void
 from cfront.uapi import ProgType
 
-__all__ = ["GlobalFunction", "Parameter", "global_functions", "static_functions"]
+__all__ = ["GlobalFunction", "Parameter", "global_functions", "returns_int", "static_functions"]
 
 _P = ProgType
 _SKB = (_P.SOCKET_FILTER, _P.SCHED_CLS, _P.SCHED_ACT, _P.CGROUP_SKB, _P.LWT_IN, _P.LWT_OUT, _P.LWT_XMIT, _P.LWT_SEG6LOCAL,
@@ -69,6 +69,15 @@ def global_functions(program: ProgramSpec, shape: Shape) -> dict[int, GlobalFunc
         if index and linkage == 1 and btf is not None:
             found[index] = _read(btf, id, program.type)
     return found
+
+
+def returns_int(program: ProgramSpec, shape: Shape, index: int) -> bool | None:
+    """Whether a function gives a number, None where the program does not say."""
+    found = (_linkages(program, shape) or {}).get(index)
+    if found is None:
+        return None
+    proto = Btf(program.btf).type(found[0])
+    return isinstance(proto, Function) and isinstance(proto.result, Integer | Enum)
 
 
 def _linkages(program: ProgramSpec, shape: Shape) -> dict[int, tuple[int, int]] | None:

@@ -21,14 +21,10 @@ from bcc_py.verifier.rules import BPF_F_RDONLY_PROG, Refusal
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg, AttachType, Helper, MapType, ProgType
 
 __all__ = [
-    "EXPECTED",
     "HELPERS_BY_TYPE",
-    "PACKET_READERS",
-    "PACKET_WRITERS",
     "check_format",
     "check_helper",
     "check_map_and_helper",
-    "check_packet_argument",
     "helper_text",
     "helpers_of",
 ]
@@ -308,51 +304,6 @@ def _check_func_ip(type: ProgType, attach_type: AttachType) -> None:
         raise Refusal(f"func {helper_text(_FUNC_IP)} not supported for program type {type:d}")
 
 
-# ---- arguments
-
-_MEMORY = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
-_SOCKS = "sock_common, sock, tcp_sock, xdp_sock"
-_BTF = "ptr_, trusted_ptr_, rcu_ptr_"
-_STACK_DYNPTR = "fp, dynptr_ptr"
-# what the log says an argument's register should have been, by kind; "_OR_NULL" makes no difference
-EXPECTED: Mapping[Arg, str] = {
-    **dict.fromkeys((
-        Arg.MAP_KEY, Arg.MAP_VALUE, Arg.MAP_VALUE_OR_NULL, Arg.UNINIT_MAP_VALUE, Arg.MEM, Arg.MEM_OR_NULL,
-        Arg.UNINIT_MEM, Arg.MEM_WRITE, Arg.MEM_WRITE_OR_NULL, Arg.FIXED_MEM, Arg.FIXED_WRITE, Arg.UNINIT_LONG,
-    ), _MEMORY),
-    **dict.fromkeys((Arg.SIZE, Arg.SIZE_OR_ZERO, Arg.CONST_ALLOC_SIZE, Arg.SCALAR), "scalar"),
-    **dict.fromkeys((Arg.CTX, Arg.CTX_OR_NULL), "ctx"),
-    **dict.fromkeys((Arg.BTF, Arg.BTF_OR_NULL, Arg.BTF_TASK, Arg.KPTR_OR_NULL), _BTF),
-    **dict.fromkeys((Arg.BTF_SOCK_COMMON, Arg.BTF_SOCK_COMMON_OR_NULL), f"{_SOCKS}, ptr_, trusted_ptr_"),
-    **dict.fromkeys((
-        Arg.DYNPTR, Arg.RINGBUF_DYNPTR, Arg.UNINIT_LOCAL_DYNPTR, Arg.UNINIT_RINGBUF_DYNPTR,
-    ), _STACK_DYNPTR),
-    **dict.fromkeys((Arg.SPIN_LOCK, Arg.KPTR_DEST), "map_value, ptr_"),
-    **dict.fromkeys((Arg.CONST_STR, Arg.TIMER), "map_value"),
-    Arg.CONST_MAP_PTR: "map_ptr",
-    Arg.ALLOC_MEM: "ringbuf_mem",
-    Arg.PERCPU_BTF: "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_",
-    Arg.SOCK_COMMON: _SOCKS,
-    Arg.SOCKET_OR_NULL: "sock",
-    Arg.FUNC: "func",
-    Arg.STACK_OR_NULL: "fp",
-}
-
-PACKET_WRITERS = frozenset((
-    _P.SCHED_CLS, _P.SCHED_ACT, _P.XDP, _P.LWT_XMIT, _P.SK_SKB, _P.SK_MSG, _P.CGROUP_SOCKOPT,
-))
-PACKET_READERS = PACKET_WRITERS | {
-    _P.LWT_IN, _P.LWT_OUT, _P.LWT_SEG6LOCAL, _P.SK_REUSEPORT, _P.FLOW_DISSECTOR, _P.CGROUP_SKB,
-}
-
-
-def check_packet_argument(helper: Helper, type: ProgType, is_write: bool) -> None:
-    """A helper's memory argument may lie in the packet. Raises Refusal."""
-    allowed = PACKET_WRITERS if is_write else PACKET_READERS
-    if type not in allowed or not (helper.reads_packet or type is _P.CGROUP_SOCKOPT):
-        raise Refusal("helper access to the packet is not allowed")
-
-
 # ---- maps
 
 _RINGS = "ringbuf_output ringbuf_reserve ringbuf_query ringbuf_reserve_dynptr ringbuf_submit_dynptr ringbuf_discard_dynptr"
@@ -407,7 +358,7 @@ _SOCK_MAP_UPDATERS = frozenset((
 
 
 def check_map_and_helper(
-    map_type: MapType, flags: int, number: int, type: ProgType = ProgType.UNSPEC, attach_type: AttachType = AttachType.NONE,
+    map_type: MapType, flags: int, number: int, type: ProgType, attach_type: AttachType
 ) -> None:
     """A map of this type and creation flags may be given to this helper, in a program of this type. Raises Refusal."""
     fits = number in _BY_MAP.get(map_type, (number,)) and map_type in _BY_HELPER.get(number, (map_type,))

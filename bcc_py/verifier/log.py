@@ -12,11 +12,11 @@ Source: kernel/bpf/log.c and kernel/bpf/verifier.c (do_check) of Linux 6.18, beh
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from bcc_py.errors import line_at
-from bcc_py.isa import PSEUDO_CALL, Insn, text_of
+from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, Insn, text_of
 from bcc_py.spec import ProgramSpec
 from bcc_py.verifier.domain import M32, M64, S32_MAX, S32_MIN, S64_MAX, S64_MIN, Pointer, Scalar, Value
 from bcc_py.verifier.state import Frame, Slot, State
@@ -38,14 +38,15 @@ class _State(NamedTuple):
     regs: tuple[tuple[int, Value], ...]
     stack: tuple[tuple[int, Slot], ...]
     refs: tuple[int, ...]
+    suffix: str = ""
 
     def __str__(self) -> str:
         rows = [f" frame{self.depth}:"] if self.depth else []
         rows += [f" R{number}={value_text(value, self.depth)}" for number, value in self.regs]
-        rows += [f" fp{-8 * number - 8}={slot_text(slot, self.depth)}" for number, slot in self.stack]
+        rows += [f" fp{-8 * number - 8}={slot_text(slot, self.depth)}" for number, slot in self.stack if not _is_upper(slot)]
         if self.refs:
             rows.append(f" refs={','.join(map(str, self.refs))}")
-        return "".join(rows)
+        return "".join(rows) + self.suffix
 
 
 class _Row(NamedTuple):
@@ -69,6 +70,8 @@ class Log:
         self._from: tuple[int, int] | None = None
         self._is_whole = True  # the next row shows everything that is known
         self._line: tuple[str, int] | None = None
+        self._shown: dict[int, _Shown] = {}
+        self._line_slots = [one.slot for one in program.lines]
 
     def add(self, words: str) -> None:
         self._add(_Row(words))
@@ -108,20 +111,24 @@ class Log:
 
     def step(self, state: State, slot: int, insn: Insn, run: Callable[[Insn], int]) -> int:
         """Does run(insn), which changes state, and writes it down; what it gives."""
-        self._before(state, slot)
+        if self._from is not None or self._is_whole or self._line_slots:
+            self._before(state, slot)
         row = _Row("", slot)
         self._add(row)
         frame, depth = state.frames[-1], len(state.frames)
-        stacks = [(one, one.stack.copy()) for one in state.frames]
+        shown = self._shown.get(slot)
+        if shown is None:
+            shown = self._shown[slot] = _Shown(_registers(insn), _may_store(insn), insn.code & 7 == 1 and insn.src != insn.dst)
+        stacks = [(one, one.stack.copy()) for one in state.frames] if shown.may_store else ()
         after = run(insn)
         if len(state.frames) > depth:
             self._called(state)
         elif len(state.frames) < depth:
             self._returned(state, frame, slot, after)
         elif insn.code != _EXIT:
-            touched = _touched(state, insn, stacks)
+            touched = _touched(state, insn, shown, stacks)
             if touched is not None:
-                self._replace(row, row._replace(state=touched))
+                self._replace(row, _Row("", slot, touched))
         return after
 
     def _before(self, state: State, slot: int) -> None:
@@ -134,8 +141,11 @@ class Log:
         if self._is_whole:
             self._add(_Row(f"{slot}:", state=_whole(state)))
             self._is_whole = False
-        line = line_at(self._program, slot) if self._program.lines else None
-        if line is not None and self._line != (line.file, line.line):
+        at = bisect_right(self._line_slots, slot)
+        if not at:
+            return
+        line = self._program.lines[at - 1]
+        if self._line != (line.file, line.line):
             self._line = (line.file, line.line)
             self._add(_Row(f"; {line.text.lstrip()} @ {line.file.rpartition('/')[2]}:{line.line}"))
 
@@ -164,8 +174,18 @@ class Log:
 
     def _replace(self, row: _Row, new: _Row) -> None:
         """new in the place of row, if it is still the last one."""
-        for rows in (self._path, self._all):
-            rows.replace_last(row, new)
+        self._path.replace_last(row, new)
+        if self._has_all:
+            self._all.replace_last(row, new)
+
+    def _insn_text(self, slot: int) -> str:
+        """As Linux writes it: a kernel function has its name, a function of the program is a number."""
+        insn, text = self._program.insns[slot], text_of(self._program.insns, slot)
+        if insn.code == _CALL and insn.src == PSEUDO_KFUNC_CALL and slot in self._program.kernel_functions:
+            return f"({insn.code:02x}) call {self._program.kernel_functions[slot]}#{insn.imm}"
+        if insn.code == _LDDW and insn.src == PSEUDO_FUNC:
+            return f"({insn.code:02x}) r{insn.dst} = {insn.imm & M32:#x}"
+        return text
 
     def _text(self, rows: _Rows) -> str:
         texts: dict[int, str] = {}
@@ -176,7 +196,7 @@ class Log:
                 continue
             words = texts.get(row.slot)
             if words is None:
-                words = texts[row.slot] = f"{row.slot}: {text_of(self._program.insns, row.slot)}"
+                words = texts[row.slot] = f"{row.slot}: {self._insn_text(row.slot)}"
             found.append(f"{words}{' ' * (_state_col(len(words)) - len(words))};{row.state}" if row.state else words)
         return "\n".join(found) + "\n"
 
@@ -218,17 +238,36 @@ def _state_col(width: int) -> int:
 # ---- which registers and slots an instruction shows
 
 
-def _touched(state: State, insn: Insn, stacks: list[tuple[Frame, dict[int, Slot]]]) -> _State | None:
+class _Shown(NamedTuple):
+    """What is shown of one instruction. may_fill: it may read the stack."""
+
+    regs: tuple[int, ...]
+    may_store: bool
+    may_fill: bool
+
+
+_NO_SLOTS: frozenset[int] = frozenset()
+
+
+def _touched(
+    state: State, insn: Insn, shown: _Shown, stacks: Sequence[tuple[Frame, dict[int, Slot]]]
+) -> _State | None:
     """What insn read or wrote, as it is now; None if there is nothing to show."""
-    frame, numbers = state.frames[-1], _registers(insn)
-    slots = _slots_read(frame, insn)
-    if insn.code == _CALL or insn.code & 7 in (2, 3):
-        slots |= {number for one, before in stacks for number, slot in one.stack.items() if before.get(number) is not slot}
-    if not numbers and not slots:
+    frame = state.frames[-1]
+    slots = _slots_read(frame, insn) if shown.may_fill else _NO_SLOTS
+    for one, before in stacks:
+        slots = slots | {number for number, slot in one.stack.items() if before.get(number) is not slot}
+    if not shown.regs and not slots:
         return None
-    regs = tuple((number, value) for number in numbers if (value := frame.regs[number]) is not None)
-    stack = tuple((number, frame.stack[number]) for number in sorted(slots) if _is_written(frame, number))
-    return _State(len(state.frames) - 1, regs, stack, tuple(one[0] for one in state.refs))
+    values = frame.regs
+    regs = tuple([(number, value) for number in shown.regs if (value := values[number]) is not None])
+    stack = tuple([(number, frame.stack[number]) for number in sorted(slots) if _is_written(frame, number)]) if slots else ()
+    return _State(len(state.frames) - 1, regs, stack, _refs(state), _suffix(state, frame))
+
+
+def _may_store(insn: Insn) -> bool:
+    """Whether what insn changes on the stack is shown."""
+    return insn.code & 7 in (2, 3) or (insn.code == _CALL and insn.src != PSEUDO_CALL)
 
 
 def _is_written(frame: Frame, number: int) -> bool:
@@ -244,7 +283,7 @@ def _registers(insn: Insn) -> tuple[int, ...]:
     if code == _CALL:
         return () if insn.src == PSEUDO_CALL else (0,)
     if cls == 0:
-        return (insn.dst,) if code == _LDDW else (0, 6)
+        return (insn.dst,) if code == _LDDW else tuple(sorted({0, 6, insn.src})) if code & 0xE0 == 0x40 else (0, 6)
     found = {insn.dst}
     if cls in (1, 3) or (cls in (4, 5, 6, 7) and code & 8 and code & 0xF7 != 0xD4):
         found.add(insn.src)
@@ -253,17 +292,15 @@ def _registers(insn: Insn) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _slots_read(frame: Frame, insn: Insn) -> set[int]:
+def _slots_read(frame: Frame, insn: Insn) -> frozenset[int]:
     """The stack slots that a load may read."""
-    if insn.code & 7 != 1 or insn.src == insn.dst:
-        return set()
     base = frame.regs[insn.src]
     if not isinstance(base, Pointer) or base.kind != "fp":
-        return set()
+        return _NO_SLOTS
     low = high = base.off + insn.off
     if base.var is not None:
         low, high = low + base.var.smin, high + base.var.smax
-    return set(range((-high - 1) // 8, (-low - 1) // 8 + 1))
+    return frozenset(range((-high - 1) // 8, (-low - 1) // 8 + 1))
 
 
 def _whole(state: State) -> _State:
@@ -273,7 +310,18 @@ def _whole(state: State) -> _State:
 def _frame_state(state: State, frame: Frame, depth: int) -> _State:
     regs = tuple((number, value) for number, value in enumerate(frame.regs) if value is not None)
     stack = tuple((number, frame.stack[number]) for number in sorted(frame.stack) if _is_written(frame, number))
-    return _State(depth, regs, stack, tuple(one[0] for one in state.refs))
+    return _State(depth, regs, stack, _refs(state), _suffix(state, frame))
+
+
+def _refs(state: State) -> tuple[int, ...]:
+    """Ids of what is not released: references, and the held lock's."""
+    if not state.refs and not state.lock:
+        return ()
+    return tuple(one.id for one in state.refs) + ((state.lock[2],) if state.lock else ())
+
+
+def _suffix(state: State, frame: Frame) -> str:
+    return (" cb" if frame.is_callback else "") + (" async_cb" if state.is_async else "")
 
 
 # ---- values in words
@@ -294,10 +342,17 @@ def value_text(value: Value, depth: int = 0) -> str:
 def slot_text(slot: Slot, depth: int = 0) -> str:
     """A stack slot: its bytes from the highest address down, or what was spilled there."""
     types, value = slot
+    if isinstance(value, Pointer) and value.kind.startswith("dynptr_") and types[0] == "d":
+        return f"{value.kind}(id={value.id}{f',ref_id={value.ref}' if value.ref else ''},dynptr_id={value.id})"
     shown = types[::-1].replace("-", "?")
     if types[0] == "r" and value is not None:
         return f"{shown.partition('r')[0]}{value_text(value, depth)}"
     return shown.replace("r", "m")
+
+
+def _is_upper(slot: Slot) -> bool:
+    """Whether this is the upper half of what is shown at the lower one."""
+    return slot[0][0] == "d" and isinstance(slot[1], Pointer) and not slot[1].range
 
 
 def _scalar_text(value: Scalar) -> str:

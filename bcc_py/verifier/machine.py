@@ -36,7 +36,8 @@ _MAX_PENDING = 8192
 class Finding:
     """What exploration learnt. insns_processed: instructions looked at, on all paths; stack_bytes: depth for
     each function, a multiple of 8; kinds: slot of a load or store -> kind of memory ("fp", "ctx",
-    "map_value", "ringbuf_mem", "pkt", ...; several joined by "|"); reached: slots some path executes.
+    "map_value", "ringbuf_mem", "pkt", ...; several joined by "|"); reached: slots some path executes;
+    async_functions: what timers call.
 
     What code for a loader without CAP_PERFMON has to defend against speculation: nospec: slots before which a barrier
     stands, nospec_after: stores behind which one stands; masks: slot of a sum -> (is what is added negative, is it a
@@ -47,6 +48,7 @@ class Finding:
     stack_bytes: list[int] = field(default_factory=list)
     kinds: dict[int, str] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
+    async_functions: set[int] = field(default_factory=set)
     nospec: set[int] = field(default_factory=set)
     nospec_after: set[int] = field(default_factory=set)
     masks: dict[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
@@ -79,9 +81,9 @@ class Machine:
         self.slot = 0
         self._ids = 0
         self._pruner = Pruner(shape)
-        self._met: set[int] = set()
         self._parent: Checkpoint | None = None
         self._pending: list[tuple[State, int, int, Checkpoint | None]] = []
+        self._met: set[int] = set()
         self._jumps = 0
         self._last_jumps = 0
         self._last_insns = 0

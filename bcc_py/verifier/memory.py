@@ -24,7 +24,7 @@ from bcc_py.verifier.machine import LOADED, MAX_STACK_BYTES, MAX_VAR_OFF, SIZES
 from bcc_py.verifier.objects import struct_access
 from bcc_py.verifier.rules import BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG, Refusal
 from bcc_py.verifier.state import SPILLED, Frame, Slot
-from cfront.uapi import ProgType
+from cfront.uapi import MapType, ProgType
 
 __all__ = ["PACKET_READERS", "PACKET_WRITERS", "Memory"]
 
@@ -39,6 +39,18 @@ PACKET_WRITERS = frozenset((
 PACKET_READERS = PACKET_WRITERS | frozenset((
     ProgType.LWT_IN, ProgType.LWT_OUT, ProgType.LWT_SEG6LOCAL, ProgType.SK_REUSEPORT, ProgType.FLOW_DISSECTOR, ProgType.CGROUP_SKB,
 ))
+# what a map is to the kernel; the others are struct bpf_array
+_HASHES = (MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH, MapType.HASH_OF_MAPS)
+_MAP_STRUCTS = {
+    **dict.fromkeys(_HASHES, "bpf_htab"), MapType.LPM_TRIE: "lpm_trie", MapType.STACK_TRACE: "bpf_stack_map",
+    MapType.QUEUE: "bpf_queue_stack", MapType.STACK: "bpf_queue_stack", MapType.RINGBUF: "bpf_ringbuf_map",
+    MapType.USER_RINGBUF: "bpf_ringbuf_map", MapType.BLOOM_FILTER: "bpf_bloom_filter", MapType.DEVMAP: "bpf_dtab",
+    MapType.DEVMAP_HASH: "bpf_dtab", MapType.CPUMAP: "bpf_cpu_map", MapType.XSKMAP: "xsk_map", MapType.SOCKMAP: "bpf_stab",
+    MapType.SOCKHASH: "bpf_shtab", MapType.REUSEPORT_SOCKARRAY: "reuseport_array", MapType.ARENA: "bpf_arena",
+    MapType.STRUCT_OPS: "bpf_struct_ops_map", MapType.CGROUP_STORAGE: "bpf_cgroup_storage_map",
+    MapType.PERCPU_CGROUP_STORAGE: "bpf_cgroup_storage_map",
+    **dict.fromkeys((MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE), "bpf_local_storage_map"),
+}
 # the two bytes by which drivers shift a packet, so that its IP header is aligned
 _IP_ALIGN = 2
 _DESCRIPTIONS = {
@@ -131,8 +143,7 @@ class Memory(Arithmetic):
         var = base.var or ZERO
         known = var.value + base.off + off
         if (var.mask | known) & size - 1:
-            text = tnum_text(var) if var.mask or var.value else "0"
-            raise Refusal(f"misaligned {what}access off {text}+{base.off}+{off} size {size}")
+            raise Refusal(f"misaligned {what}access off {tnum_text(var)}+{base.off}+{off} size {size}")
 
     def _access(self, regno: int, off: int, size: int, store: Value | None, sources: int = 0) -> Value:
         """Loads size bytes (store is None), or stores a value that was computed from sources. Gives what was
@@ -203,13 +214,15 @@ class Memory(Arithmetic):
         """A member of the kernel's struct bpf_map."""
         if self.types is None:
             raise Refusal(f"R{regno} invalid mem access 'map_ptr'")
+        assert base.map is not None, "a map pointer names its map"
+        name = _MAP_STRUCTS.get(base.map.type, "bpf_array")
         if not self.may_leak:
-            raise Refusal("'struct bpf_map' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN")
+            raise Refusal(f"'struct {name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN")
         if off < 0:
-            raise Refusal(f"R{regno} is bpf_map invalid negative access: off={off}")
+            raise Refusal(f"R{regno} is {name} invalid negative access: off={off}")
         if store is not None:
-            raise Refusal("only read from bpf_map is supported")
-        return self._member(regno, "bpf_map", off, size, is_trusted=False)
+            raise Refusal(f"only read from {name} is supported")
+        return self._member(regno, name, off, size, is_trusted=False)
 
     def _access_object(self, regno: int, base: Pointer, off: int, size: int, store: Value | None) -> Value:
         """A member of one of the kernel's objects."""
@@ -391,7 +404,7 @@ class Memory(Arithmetic):
         if not self.allow_uninit_stack and what == " read from":
             floor = -8 * (max(self.state.frames[base.frame].stack, default=-1) + 1)
         if base.var is None:
-            if not floor <= fixed <= -size:
+            if not floor <= fixed <= -(size or 1):
                 raise Refusal(f"invalid{what} stack R{regno} off={fixed} size={size}")
             return fixed, fixed
         var = base.var

@@ -60,6 +60,10 @@ class Pruner:
                 return True
         return False
 
+    def is_on_path(self, slot: int) -> bool:
+        """The path was here before."""
+        return slot in self._on_path and bool(self._on_path[slot])
+
     def head_of(self, slot: int, state: State) -> Checkpoint | None:
         """The checkpoint on the path, at the turn of a loop without a bound, within which state lies."""
         live, weighed = self._live[slot], self._weighed[slot]

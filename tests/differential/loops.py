@@ -29,7 +29,7 @@ class _Writer(Writer):
         if self.has_function:
             kinds.append(self.call)
         if depth < 2 and self.dice.random() < 0.3:
-            self.loop(depth + 1)
+            self.dice.choice((self.loop,) * 9 + (self.loop_that_may_end,))(depth + 1)
         else:
             self.dice.choice(kinds)()
 
@@ -114,6 +114,14 @@ class _Writer(Writer):
     def call(self) -> None:
         self.put(f"r1 = r{self.reg()}", "r2 = r10", f"r2 += {self.dice.choice(_SLOTS)}", "call f", f"r{self.reg()} = r0")
 
+    def loop_that_may_end(self, depth: int) -> None:
+        """The kernel's own count ends it, if nothing else does."""
+        again, out = self.label(), self.label()
+        self.put(f"{again}:", f"may_goto {out}")
+        for _ in range(self.dice.randrange(1, 4)):
+            self.step(depth)
+        self.put(f"goto {again}", f"{out}:")
+
     def loop(self, depth: int) -> None:
         """Counted in r9 (the innermost), or in a stack slot of its own."""
         again, slot = self.label(), -48 - 8 * depth
@@ -134,7 +142,18 @@ class _Writer(Writer):
             self.put("r6 = *(u64 *)(r7 +0)")
         for _ in range(self.dice.randrange(1, 3)):
             self.dice.choice((self.change, self.choose, self.link, self.compare))()
-        self.put("r0 = r6", "exit")
+        if self.dice.random() < 0.3:
+            self.put("r1 = r6", self.dice.choice(("r2 = r7", "r2 = r10\nr2 += -16")), "call g", "r6 += r0")
+            self.put("r0 = r6", "exit")
+            self.inner_function()
+        else:
+            self.put("r0 = r6", "exit")
+
+    def inner_function(self) -> None:
+        """Changes what it is shown, in whatever frame that is, and may go round it."""
+        again = self.label()
+        self.put("g:", "r3 = *(u64 *)(r2 +0)", f"r3 {self.dice.choice(('+=', '^=', '-='))} r1", "r0 = 0", f"{again}:", "*(u64 *)(r2 +0) = r3")
+        self.put("r3 += 1", "r0 += 1", f"if r0 < {self.dice.choice((1, 2, 4))} goto {again}", "r0 = *(u64 *)(r2 +0)", "exit")
 
 
 def program(seed: int) -> Sample:

@@ -27,7 +27,7 @@ class _Writer(Writer):
     type = ProgType.KPROBE
 
     def reg(self) -> int:
-        return self.dice.choice((6, 7, 8) if self.dice.random() < 0.95 else (0, 1, 5, 9, 10))
+        return self.dice.choice((6, 7, 8) if self.dice.random() < 0.985 else (0, 1, 5, 9, 10))
 
     def block(self, depth: int) -> None:
         kinds = [self.alu, self.alu, self.alu, self.move, self.spill, self.index, self.index, self.look_up,
@@ -83,7 +83,7 @@ class _Writer(Writer):
         if self.dice.random() < 0.9:
             self.put(f"if r0 == 0 goto {out}")
         size = self.dice.choice((64, 32, 8))
-        off = self.dice.choice((0, 0, 0, 4, 8, 1, -1, 60) if which == 2 else (0, 0, 0, 0, 4, 7, 8))
+        off = self.dice.choice((0, 0, 0, 0, 0, 0, 4, 8, 1, -1) if which == 2 else (0, 0, 0, 0, 0, 0, 0, 0, 0, 1))
         if self.dice.random() < 0.5:
             self.put(f"*(u{size} *)(r0 {off:+d}) = r{self.reg()}")
         else:
@@ -112,8 +112,8 @@ class _Writer(Writer):
     def sized(self) -> None:
         """A helper that gets a buffer and a variable size."""
         out, reg = self.label(), self.reg()
-        self.bound(reg, self.dice.choice((16, 24, 40)), out)
-        self.put("r1 = r10", f"r1 += {self.dice.choice((-40, -40, -24))}", f"r2 = r{reg}", "r3 = 0",
+        self.bound(reg, self.dice.choice((16, 24, 32)), out)
+        self.put("r1 = r10", f"r1 += {self.dice.choice((-40, -40, -40, -24))}", f"r2 = r{reg}", "r3 = 0",
                  self.dice.choice(("call probe_read_kernel", "call get_current_comm", "call probe_read_kernel_str")))
         self.put(f"r{self.reg()} = r0", f"{out}:")
 
@@ -226,8 +226,8 @@ class _Writer(Writer):
         self.put("r1 = map[fd:3]", "r2 = 16", "r3 = 0", "call ringbuf_reserve")
         if self.dice.random() < 0.95:
             self.put(f"if r0 == 0 goto {out}")
-        self.put(f"*(u64 *)(r0 {self.dice.choice((0, 8, 8, 12)):+d}) = r{self.reg()}")
-        if self.dice.random() < 0.9:
+        self.put(f"*(u64 *)(r0 {self.dice.choice((0, 8, 8, 8, 8, 8, 8, 12)):+d}) = r{self.reg()}")
+        if self.dice.random() < 0.95:
             self.put("r1 = r0", "r2 = 0", self.dice.choice(("call ringbuf_submit", "call ringbuf_discard")))
         self.put(f"{out}:")
 
@@ -252,8 +252,7 @@ class _Packet(_Writer):
             super().block(depth)
 
     def context(self) -> None:
-        size = self.dice.choice((32, 32, 32, 32, 64, 16, 8))
-        off = self.dice.choice(_FIELDS[self.type]) + self.dice.choice((0, 0, 0, 0, 0, 2, 4))
+        size, off = self.nearly(32, (64, 16, 8)), self.dice.choice(_FIELDS[self.type]) + self.nearly(0, (2, 4))
         self.put("r1 = *(u64 *)(r10 -56)")
         if self.dice.random() < 0.8:
             self.put(f"r{self.reg()} = *(u{size} *)(r1 {off:+d})")
@@ -271,12 +270,15 @@ class _Packet(_Writer):
 
     def packet(self) -> None:
         dice, out = self.dice, self.label()
-        size, room = dice.choice((64, 32, 16, 8)), dice.choice((1, 8, 14, 20, 34))
+        size, room = dice.choice((64, 32, 16, 8)), dice.choice((8, 14, 20, 34))
         self.bounds()
         self.put("r4 = r2", f"r4 += {room}")
         self.check(out)
-        self.touch(size, dice.choice((0, 0, room - size // 8, room - size // 8, room - size // 8 + 1, -1)))
+        self.touch(size, self.nearly(dice.choice((0, room - size // 8)), (room - size // 8 + 1, -1)))
         self.put(f"{out}:")
+
+    def nearly(self, right: int, wrong: tuple[int, ...]) -> int:
+        return right if self.dice.random() < 0.95 else self.dice.choice(wrong)
 
     def touch(self, size: int, off: int) -> None:
         where = f"*(u{size} *)(r2 {off:+d})"
@@ -292,9 +294,9 @@ class _Packet(_Writer):
             self.put(f"r{reg} = *(u8 *)(r2 {dice.choice((0, 13))})")
         if dice.random() < 0.9:
             self.bound(reg, dice.choice((60, 255, 0xFFFF)), out)
-        self.put(f"r2 += r{reg}", "r4 = r2", f"r4 += {dice.choice((4, 8))}")
+        self.put(f"r2 += r{reg}", "r4 = r2", "r4 += 8")
         self.check(out)
-        self.touch(dice.choice((32, 32, 64, 8)), dice.choice((0, 0, 0, 4)))
+        self.touch(dice.choice((32, 32, 64, 8)), self.nearly(0, (4, 8)))
         self.put(f"{out}:")
 
     def meta(self) -> None:
@@ -303,14 +305,14 @@ class _Packet(_Writer):
         self.bounds(has_meta=True)
         self.put("r4 = r2", "r4 += 4")
         self.check(out)
-        self.touch(self.dice.choice((32, 32, 8, 64)), 0)
+        self.touch(self.nearly(32, (8, 64)), 0)
         self.put(f"{out}:")
 
     def lent(self) -> None:
         """The packet is a helper's argument."""
         dice, out = self.dice, self.label()
         self.bounds()
-        self.put("r4 = r2", f"r4 += {dice.choice((8, 8, 4, 16))}")
+        self.put("r4 = r2", f"r4 += {self.nearly(8, (4, 7))}")
         self.check(out)
         if dice.random() < 0.5:
             self.put("r1 = map[fd:1]", "call map_lookup_elem", f"if r0 == 0 goto {out}", f"r{self.reg()} = *(u64 *)(r0 +0)")

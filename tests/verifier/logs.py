@@ -11,7 +11,7 @@ import re
 
 _NOTES = re.compile(
     r"mark_precise|\(\d+(,\d+)*\) |SCC |func#|Live regs|  *\d* +\d+: [.0-9]{10} |cur state|old state|verification time|"
-    r"stack depth|propagating|\(\d+ lines"
+    r"stack depth|propagating|\(\d+ lines|arg#0 reference type|Global function \w+\(\) doesn't return scalar"
 )
 _STATE = re.compile(r"\d+:( frame\d+:)?( R\d+=.*| fp-\d.*| refs=.*|)$")
 _INSN = re.compile(r"\d+: \([0-9a-f]{2}\) ")
@@ -39,7 +39,7 @@ def _plain(row: str) -> str:
     row = re.sub(r"map=[\w.]+,", "", row)
     row = re.sub(r" +;", " ;", row)
     ids: dict[str, int] = {}
-    row = re.sub(r"(ref_obj_id|\bid|refs)=(\d+)", lambda m: f"{m[1]}={ids.setdefault(m[2], len(ids) + 1)}", row)
+    row = re.sub(r"(ref_obj_id|dynptr_id|ref_id|\bid|refs)=(\d+)", lambda m: f"{m[1]}={ids.setdefault(m[2], len(ids) + 1)}", row)
     return re.sub(r"^processed (\d+) insns.*", r"processed \1", row)
 
 

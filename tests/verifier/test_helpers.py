@@ -7,15 +7,15 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from bcc_py.errors import NotSupportedError
 from bcc_py.isa import Insn
 from bcc_py.spec import MapSpec
-from bcc_py.verifier.env import Privileges
+from bcc_py.verifier.env import ALL_PRIVILEGES, Privileges
 from bcc_py.verifier.helpers import (
-    EXPECTED,
     HELPERS_BY_TYPE,
     check_format,
     check_helper,
@@ -23,6 +23,7 @@ from bcc_py.verifier.helpers import (
     helpers_of,
 )
 from bcc_py.verifier.rules import Refusal
+from cfront.btf import Btf
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, HELPERS, Arg, AttachType, Helper, MapType, ProgType, Ret
 from tests.verifier.linux_oracle import maps_of
 from tests.verifier.probe import SLEEPABLE, Prober, asked_as
@@ -66,16 +67,16 @@ def _last(log: str) -> str:
     return rows[-1] if rows else ""
 
 
-def _answers(prober: Prober) -> dict[str, str]:
+def _answers(prober: Prober, points: list[tuple[ProgType, AttachType]] = POINTS, btf_id: int = 0) -> dict[str, str]:
     """Linux's sentence about each helper for each point and license; "" where no rule of ours is concerned."""
     found = {}
-    for type, hook in POINTS:
-        if prober.load(_RETURN, type, hook, flags=_flags(type), log_level=0)[0]:
+    for type, hook in points:
+        if prober.load(_RETURN, type, hook, flags=_flags(type), attach_btf_id=btf_id, log_level=0)[0]:
             continue
         for number in range(1, max(HELPER_IDS.values()) + 3):
             for license in ("GPL", "Proprietary"):
                 call = [Insn(0x85, imm=number), *_RETURN]
-                sentence = _last(prober.load(call, type, hook, license=license.encode(), flags=_flags(type))[1])
+                sentence = _last(prober.load(call, type, hook, license=license.encode(), flags=_flags(type), attach_btf_id=btf_id)[1])
                 found[f"{type} {hook} {number} {license}"] = sentence if _RULES.search(sentence) else ""
     return found
 
@@ -92,6 +93,13 @@ def _ours(key: str, privileges: Privileges) -> str:
     return ""
 
 
+def _differences(linux_said: dict[str, str], privileges: Privileges) -> dict[str, tuple[str, str]]:
+    return {
+        key: (_ours(key, privileges), sentence) for key, sentence in linux_said.items()
+        if _ours(key, privileges) != sentence and int(key.split()[2]) not in BY_CONFIGURATION
+    }
+
+
 @pytest.mark.linux
 @pytest.mark.parametrize("names", ["sys_admin", "bpf net_admin", "bpf perfmon", "bpf"])
 def test_table_is_linux_s(names: str, linux: None) -> None:
@@ -101,11 +109,16 @@ def test_table_is_linux_s(names: str, linux: None) -> None:
     linux_said = asked_as(frozenset(names.split()), _answers)
     privileges = Privileges.of(names.split())
     assert len(linux_said) > 1000
-    differs = {
-        key: (_ours(key, privileges), sentence) for key, sentence in linux_said.items()
-        if _ours(key, privileges) != sentence and int(key.split()[2]) not in BY_CONFIGURATION
-    }
-    assert not differs
+    assert not _differences(linux_said, privileges)
+
+
+@pytest.mark.linux
+def test_iterators_are_linux_s(linux: None) -> None:
+    """Of the programs whose context BTF describes, the one that is permitted here."""
+    types = Btf(Path("/sys/kernel/btf/vmlinux").read_bytes())
+    linux_said = _answers(Prober(), [(ProgType.TRACING, AttachType.TRACE_ITER)], types.function_id("bpf_iter_task") or 0)
+    assert len(linux_said) > 400
+    assert not _differences(linux_said, ALL_PRIVILEGES)
 
 
 def test_every_type_is_listed() -> None:
@@ -121,13 +134,41 @@ def test_rows_are_consistent() -> None:
         assert count == len(one.args) <= 5, one.name
         has_fixed = any(arg in (Arg.FIXED_MEM, Arg.FIXED_WRITE) for arg in one.args)
         assert len(one.arg_bytes) == (len(one.args) if has_fixed else 0), one.name
-        assert bool(one.arg_btf) == any(arg in (Arg.BTF, Arg.BTF_OR_NULL, Arg.BTF_TASK) for arg in one.args), one.name
+        assert bool(one.arg_btf) == any(arg in (Arg.BTF, Arg.BTF_OR_NULL) for arg in one.args), one.name
         assert bool(one.ret_btf) == (one.ret in (Ret.BTF, Ret.BTF_OR_NULL, Ret.BTF_TASK)), one.name
         sizes = [at for at, arg in enumerate(one.args) if arg in (Arg.SIZE, Arg.SIZE_OR_ZERO)]
         assert all(one.args[at - 1].name.endswith(("MEM", "MEM_OR_NULL", "WRITE", "WRITE_OR_NULL")) for at in sizes), one.name
 
 
 # ---- arguments
+
+_MEMORY = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
+_SOCKS = "sock_common, sock, tcp_sock, xdp_sock"
+_BTF = "ptr_, trusted_ptr_, rcu_ptr_"
+_STACK_DYNPTR = "fp, dynptr_ptr"
+# what the log says an argument's register should have been, by kind; "_OR_NULL" makes no difference
+EXPECTED: dict[Arg, str] = {
+    **dict.fromkeys((
+        Arg.MAP_KEY, Arg.MAP_VALUE, Arg.MAP_VALUE_OR_NULL, Arg.UNINIT_MAP_VALUE, Arg.MEM, Arg.MEM_OR_NULL,
+        Arg.UNINIT_MEM, Arg.MEM_WRITE, Arg.MEM_WRITE_OR_NULL, Arg.FIXED_MEM, Arg.FIXED_WRITE, Arg.UNINIT_LONG,
+    ), _MEMORY),
+    **dict.fromkeys((Arg.SIZE, Arg.SIZE_OR_ZERO, Arg.CONST_ALLOC_SIZE), "scalar"),
+    **dict.fromkeys((Arg.CTX, Arg.CTX_OR_NULL), "ctx"),
+    **dict.fromkeys((Arg.BTF, Arg.BTF_OR_NULL, Arg.KPTR_OR_NULL), _BTF),
+    **dict.fromkeys((Arg.BTF_SOCK_COMMON, Arg.BTF_SOCK_COMMON_OR_NULL), f"{_SOCKS}, ptr_, trusted_ptr_"),
+    **dict.fromkeys((
+        Arg.DYNPTR, Arg.RINGBUF_DYNPTR, Arg.UNINIT_LOCAL_DYNPTR, Arg.UNINIT_RINGBUF_DYNPTR,
+    ), _STACK_DYNPTR),
+    **dict.fromkeys((Arg.SPIN_LOCK, Arg.KPTR_DEST), "map_value, ptr_"),
+    **dict.fromkeys((Arg.CONST_STR, Arg.TIMER), "map_value"),
+    Arg.CONST_MAP_PTR: "map_ptr",
+    Arg.ALLOC_MEM: "ringbuf_mem",
+    Arg.PERCPU_BTF: "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_",
+    Arg.SOCK_COMMON: _SOCKS,
+    Arg.SOCKET_OR_NULL: "sock",
+    Arg.FUNC: "func",
+    Arg.STACK_OR_NULL: "fp",
+}
 
 _MAPS = {
     MapType.ARRAY: MapSpec("a", MapType.ARRAY, 4, 64, 4),
@@ -203,7 +244,7 @@ def _map_for(helper: Helper, fds: dict[MapType | None, int]) -> int:
     for type, fd in fds.items():
         if type is not None:
             try:
-                check_map_and_helper(type, 0, helper.id, ProgType.SOCK_OPS)
+                check_map_and_helper(type, 0, helper.id, ProgType.SOCK_OPS, AttachType.NONE)
             except Refusal:
                 continue
             return fd
@@ -270,6 +311,45 @@ def _sized(given: list[Insn], helper: Helper, at: int) -> list[Insn]:
     follows = helper.args[at + 1 : at + 2]
     return [*given, Insn(0xB7, at + 2, imm=8)] if follows and follows[0] in _SIZES else given
 
+# where the packet's start and end are, and how wide they are there
+_PACKETS = {
+    ProgType.SCHED_CLS: (76, 80, 0x61), ProgType.XDP: (0, 4, 0x61), ProgType.LWT_XMIT: (76, 80, 0x61), ProgType.LWT_IN: (76, 80, 0x61),
+    ProgType.LWT_SEG6LOCAL: (76, 80, 0x61), ProgType.SK_SKB: (76, 80, 0x61), ProgType.SK_MSG: (0, 8, 0x79),
+}
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("type", list(_PACKETS), ids=lambda one: one.name)
+def test_packet_arguments_are_linux_s(type: ProgType, linux: None) -> None:
+    """Which helpers take memory in the packet, and after which its pointers are no pointers any more."""
+    prober, (start, end, load), asked = Prober(), _PACKETS[type], 0
+    # r7 is the packet, 64 bytes of which are there
+    packet = [
+        *_prelude(), Insn(load, 7, 6, start), Insn(load, 8, 6, end), Insn(0xBF, 1, 7), Insn(0x07, 1, imm=64), Insn(0xBD, 1, 8, 2),
+        *_RETURN, Insn(0x85, imm=HELPER_IDS["ktime_get_ns"]),
+    ]
+    with _live_maps() as fds:
+        for helper in _rows_at(type, AttachType.NONE):
+            given: list[Insn] | None = []
+            for at, arg in enumerate(helper.args):
+                valid = _valid(arg, at + 1, _map_for(helper, fds), fds[None])
+                if valid is None or given is None:
+                    given = None
+                elif arg in _READ:
+                    moved = _sized([*packet, *given, Insn(0xBF, at + 1, 7)], helper, at)
+                    log = prober.load([*moved, Insn(0x85, imm=helper.id), *_RETURN], type)[1]
+                    is_refused = "helper access to the packet is not allowed" in log
+                    assert is_refused != helper.reads_packet, f"{helper.name}: {_last(log)}"
+                    asked += 1
+                if given is not None and valid is not None:
+                    given = given + valid
+            # a tail call that comes back did nothing; its caller's caller sees that the packet may have moved
+            if given is not None and helper.name != "tail_call":
+                errno, log = prober.load([*packet, *given, Insn(0x85, imm=helper.id), Insn(0x71, 2, 7), *_RETURN], type)
+                assert ("R7 invalid mem access 'scalar'" in log) == helper.moves_packet or (errno and "R7" not in _last(log)), helper.name
+                asked += 1
+    assert asked > 40
+
 
 # ---- maps
 
@@ -292,7 +372,7 @@ def test_maps_and_helpers_are_linux_s(type: ProgType, linux: None) -> None:
                 errno, log = prober.load(insns, type, flags=_flags(type))
                 ours = ""
                 try:
-                    check_map_and_helper(map_type, 0, helper.id, type)
+                    check_map_and_helper(map_type, 0, helper.id, type, AttachType.NONE)
                 except Refusal as refusal:
                     ours = "\n".join(refusal.sentences)
                 where = f"{helper.name}, {map_type.name}: {_last(log)}"
@@ -304,8 +384,8 @@ def test_maps_and_helpers_are_linux_s(type: ProgType, linux: None) -> None:
 
 def test_read_only_maps_are_not_written() -> None:
     with pytest.raises(Refusal, match="write into map forbidden"):
-        check_map_and_helper(MapType.HASH, 1 << 7, HELPER_IDS["map_update_elem"])
-    check_map_and_helper(MapType.HASH, 1 << 7, HELPER_IDS["map_lookup_elem"])
+        check_map_and_helper(MapType.HASH, 1 << 7, HELPER_IDS["map_update_elem"], ProgType.XDP, AttachType.NONE)
+    check_map_and_helper(MapType.HASH, 1 << 7, HELPER_IDS["map_lookup_elem"], ProgType.XDP, AttachType.NONE)
 
 
 # ---- formats

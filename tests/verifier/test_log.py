@@ -12,7 +12,7 @@ from bcc_py.spec import LineInfo, MapSpec, ProgramSpec
 from bcc_py.verifier import VerifierEnv, verify
 from bcc_py.verifier.domain import UNKNOWN, Pointer, Scalar, const, make, unsigned_range, with_id
 from bcc_py.verifier.log import slot_text, value_text
-from cfront.uapi import MapType, ProgType
+from cfront.uapi import AttachType, MapType, ProgType
 from tests.verifier import test_cases
 from tests.verifier.linux_oracle import load, maps_of, with_fds
 from tests.verifier.logs import comparable, equal_lines
@@ -68,18 +68,22 @@ def _log(code: str, lines: tuple[LineInfo, ...] = (), has_log: bool = True, insn
 
 def test_the_format() -> None:
     lines = (LineInfo(0, "a/b.c", 3, 1, "  int x = f();"), LineInfo(1, "a/b.c", 3, 9, "  int x = f();"), LineInfo(2, "a/b.c", 4, 1, "return x;"))
-    told, _, statistics = _log("call bpf_get_prandom_u32#7\nif r0 > 5 goto pc+1\nr0 = 1\nexit", lines).partition("processed ")
-    assert statistics.startswith("5 insns (limit 1000000) max_states_per_insn 0 total_states ")
+    code = "call bpf_get_prandom_u32#7\nif r0 > 5 goto a\nr0 = 1\nexit\na:\nr0 = 2\nexit"
+    told, _, statistics = _log(code, lines).partition("processed ")
+    assert statistics.startswith("6 insns (limit 1000000) max_states_per_insn 0 total_states ")
     assert told == """func#0 @0
 0: R1=ctx() R10=fp0
 ; int x = f(); @ b.c:3
 0: (85) call bpf_get_prandom_u32#7    ; R0=scalar()
-1: (25) if r0 > 0x5 goto pc+1         ; R0=scalar(smin=smin32=0,smax=umax=smax32=umax32=5,var_off=(0x0; 0x7))
+1: (25) if r0 > 0x5 goto pc+2         ; R0=scalar(smin=smin32=0,smax=umax=smax32=umax32=5,var_off=(0x0; 0x7))
 ; return x; @ b.c:4
 2: (b7) r0 = 1                        ; R0=1
 3: (95) exit
 
-from 1 to 3: safe
+from 1 to 4: R0=scalar(umin=6) R10=fp0
+4: R0=scalar(umin=6) R10=fp0
+4: (b7) r0 = 2                        ; R0=2
+5: (95) exit
 """
 
 
@@ -119,13 +123,16 @@ def test_calls_and_returns() -> None:
     ]
 
 
-def _both(maps: list[MapSpec], type: ProgType, license: str, code: str) -> tuple[list[str], list[str], bool]:
+def _both(
+    maps: list[MapSpec], type: ProgType, license: str, code: str, attach_type: AttachType = AttachType.NONE
+) -> tuple[list[str], list[str], bool]:
     """(Linux's lines, ours, are the verdicts alike)"""
     with maps_of(maps) as fds:
         insns = with_fds(assemble(code), fds)
-        theirs = load(insns, type, license)
+        theirs = load(insns, type, license, attach_type)
+        spec = ProgramSpec("p", "", type, insns, license, expected_attach_type=attach_type)
         try:
-            ours = verify(ProgramSpec("p", "", type, insns, license), VerifierEnv(dict(zip(fds, maps, strict=True)), has_log=True)).log
+            ours = verify(spec, VerifierEnv(dict(zip(fds, maps, strict=True)), has_log=True)).log
         except VerifierError as error:
             return comparable(theirs.log), comparable(error.log), theirs.errno != 0
     return comparable(theirs.log), comparable(ours), theirs.errno == 0
@@ -135,8 +142,8 @@ def _both(maps: list[MapSpec], type: ProgType, license: str, code: str) -> tuple
 def test_lines_are_those_of_linux(linux: None) -> None:
     """Where both looked at as many instructions they went the same ways, and wrote the same; Linux may say more of numbers
     that decide nothing, which we forget."""
-    jobs = [(one.maps, one.type, one.license, one.asm) for one in test_cases.ALL if one.limit == 1_000_000]
-    jobs += [(list(MAPS), ProgType.KPROBE, "GPL", program(seed)) for seed in range(7000, 7120)]
+    jobs = [(one.maps, one.type, one.license, one.asm, one.attach_type) for one in test_cases.ALL if one.limit == 1_000_000]
+    jobs += [(list(MAPS), ProgType.KPROBE, "GPL", program(seed), AttachType.NONE) for seed in range(7000, 7120)]
     alike = equal = total = 0
     for job in jobs:
         theirs, ours, is_same_verdict = _both(*job)
