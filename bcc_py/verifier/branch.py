@@ -130,6 +130,8 @@ class Branches(Memory):
             # the ranges together decide what they did not decide one by one; neither way: no execution gets here
             need(self._parent, sources)
             return target if taken is not None else fall if fallen is not None else PATH_ENDS
+        if left.id or right.id:
+            self.state.history += 1
         other = self.state.copy()
         self._learn(other, insn, by_reg, left, right, taken, sources)
         self._learn(self.state, insn, by_reg, left, right, fallen, sources)

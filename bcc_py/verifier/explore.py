@@ -37,6 +37,8 @@ from bcc_py.verifier.state import Frame, State
 __all__ = ["MAX_FRAMES", "MAX_STACK_BYTES", "Explorer", "Finding"]
 
 _LDDW, _CALL, _EXIT, _JA, _GOTOL, _MAY_GOTO = 0x18, 0x85, 0x95, 0x05, 0x06, 0xE5
+# what a path may bring together (arrivals, spills, fills) before its state is remembered
+_MAX_HISTORY = 40
 
 
 class Explorer(Calls):
@@ -65,8 +67,13 @@ class Explorer(Calls):
         self._explore(0)
         done = 0
         while done < len(self.called_globals):
+            start = self.shape.starts[self.called_globals[done]]
             self._begin_global(self.called_globals[done])
-            self._explore(self.shape.starts[self.called_globals[done]])
+            if self.log:
+                self.log.validate(start)
+            self._explore(start)
+            if self.log:
+                self.log.validated(start)
             done += 1
         self.finding.peak_states = self._pruner.peak
         return self.finding
@@ -163,11 +170,16 @@ class Explorer(Calls):
             return True
         insns = self.finding.insns_processed
         jumps = self._jumps - self._last_jumps
-        if is_turn or slot not in self._met or (jumps >= 2 and insns - self._last_insns >= 8):
-            self._met.add(slot)
+        gone = insns - self._last_insns
+        if is_turn or state.history > _MAX_HISTORY or (
+            jumps >= 2 and gone >= 8 and (jumps >= 20 or gone >= 100 or not pruner.is_on_path(slot))
+        ):
+            state.history = 0
             self._last_jumps, self._last_insns = self._jumps, insns
             self._parent = remember(slot, state, self._parent)
             pruner.add(self._parent)
+        if slot in self.shape.arrivals:
+            state.history += 1
         return False
 
     def _is_turning(self, slot: int) -> bool:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn
 from bcc_py.verifier.flow import LOAD_ACQUIRE, STORE_RELEASE, liveness, weights
 from bcc_py.verifier.rules import Refusal
-from cfront.uapi import HELPER_BY_ID, Arg
+from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg
 
 __all__ = ["Shape", "callee_of", "check_form", "faults", "shape_of"]
 
 _LDDW, _CALL, _EXIT, _JA, _GOTOL, _MAY_GOTO = 0x18, 0x85, 0x95, 0x05, 0x06, 0xE5
 
+_SET_CALLBACK = HELPER_IDS["timer_set_callback"]
 _ALU_OPS = frozenset(range(0x00, 0xE0, 0x10))
 _JMP_OPS = frozenset((0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xA0, 0xB0, 0xC0, 0xD0))
 _ATOMICS = frozenset((0x00, 0x40, 0x50, 0xA0, 0x01, 0x41, 0x51, 0xA1, 0xE1, 0xF1))
@@ -158,7 +159,7 @@ def _store_fault(insn: Insn) -> str:
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The static structure. starts: first slot of each function, ascending; function_of[slot]: its index
-    there; prune_points: slots where paths meet; live[slot]: bit r is set when register r may be read
+    there; prune_points: slots where states are compared; arrivals: those where paths meet; live[slot]: bit r is set when register r may be read
     before it is written from slot on, within its function (a caller's registers live in the caller's frame);
     weighed[slot]: registers and stack slots whose numeric value may still decide something (flow.py); turns: slots where
     loops turn whose number of turns the program does not say (callbacks, iterators, may_goto); packet_movers: functions that call something after which packet pointers are invalid."""
@@ -166,6 +167,7 @@ class Shape:
     starts: tuple[int, ...]
     function_of: tuple[int, ...]
     prune_points: frozenset[int]
+    arrivals: frozenset[int]
     live: tuple[int, ...]
     weighed: tuple[int, ...]
     turns: frozenset[int]
@@ -220,9 +222,10 @@ def shape_of(
     if not are_loops_allowed:
         _check_loops(edges, ordered)
     _check_reached(insns, heads)
+    branches, arrivals = _prune_points(insns, heads)
     turns = frozenset(slot for slot in heads if _turns(insns[slot], (kernel_functions or {}).get(slot, "")))
     return Shape(
-        ordered, tuple(function_of), _prune_points(insns, heads) | turns, liveness(insns, heads, edges),
+        ordered, tuple(function_of), branches | arrivals | turns, arrivals, liveness(insns, heads, edges),
         weights(insns, heads, edges, ordered, function_of), turns, _packet_movers(insns, heads, function_of),
     )
 
@@ -334,14 +337,23 @@ def _check_reached(insns: Sequence[Insn], heads: list[int]) -> None:
             raise Refusal(f"jump into the middle of ldimm64 insn {slot}", insn=slot)
 
 
-def _prune_points(insns: Sequence[Insn], heads: list[int]) -> frozenset[int]:
-    points = set()
+def _prune_points(insns: Sequence[Insn], heads: list[int]) -> tuple[frozenset[int], frozenset[int]]:
+    """Where states are compared: (at branches and calls of functions, where jumps lead and behind all calls).
+
+    Source: kernel/bpf/verifier.c, visit_insn."""
+    branches, arrivals = set(), set()
     for slot in heads:
-        target = _target(insns, slot)
+        insn = insns[slot]
+        target, callee = _target(insns, slot), callee_of(insns, slot)
         if target is not None:
-            points.add(target)
-            if insns[slot].code not in (_JA, _GOTOL):
-                points.add(slot + 1)
-        elif insns[slot].code == _CALL:
-            points.add(slot + 1)
-    return frozenset(points)
+            arrivals.add(target)
+            if insn.code not in (_JA, _GOTOL):
+                branches.add(slot)
+        elif callee is not None:
+            branches.add(slot)
+            arrivals.update((slot + _width(insn), callee))
+        elif insn.code == _CALL:
+            arrivals.add(slot + 1)
+            if not insn.src and insn.imm == _SET_CALLBACK:
+                branches.add(slot)
+    return frozenset(branches), frozenset(arrivals)

@@ -43,14 +43,14 @@ _FREE = _ids("""
     map_lookup_elem map_update_elem map_delete_elem map_push_elem map_pop_elem map_peek_elem map_lookup_percpu_elem
     get_prandom_u32 get_smp_processor_id get_numa_node_id tail_call ktime_get_ns ktime_get_boot_ns ktime_get_tai_ns
     ringbuf_output ringbuf_reserve ringbuf_submit ringbuf_discard ringbuf_query strncmp strtol strtoul
-    get_current_pid_tgid get_ns_current_pid_tgid get_current_uid_gid
+    get_current_pid_tgid get_ns_current_pid_tgid
 """)
 _FOR_BPF = _ids("""
     spin_lock spin_unlock jiffies64 per_cpu_ptr this_cpu_ptr timer_init timer_set_callback timer_start timer_cancel
     kptr_xchg for_each_map_elem loop user_ringbuf_drain ringbuf_reserve_dynptr ringbuf_submit_dynptr
     ringbuf_discard_dynptr dynptr_from_mem dynptr_read dynptr_write dynptr_data cgrp_storage_get cgrp_storage_delete
     get_current_cgroup_id get_current_ancestor_cgroup_id current_task_under_cgroup get_cgroup_classid
-    task_storage_get task_storage_delete
+    task_storage_get task_storage_delete get_current_uid_gid
 """)
 _FOR_PERFMON = _ids("""
     trace_printk trace_vprintk get_current_task get_current_task_btf get_current_comm perf_event_read

@@ -13,7 +13,7 @@ Source: kernel/bpf/log.c and kernel/bpf/verifier.c (do_check) of Linux 6.18, beh
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, Insn, text_of
@@ -29,20 +29,25 @@ _MAX_ROWS = 100_000
 _STATE_COL, _STATE_STEP = 40, 8
 _CALL, _EXIT, _LDDW, _JA, _GOTOL, _CMPXCHG, _LOAD_ACQUIRE = 0x85, 0x95, 0x18, 0x05, 0x06, 0xF1, 0x100
 _MAP_NAME_CHARS = 15
+_MAX_STACK_BYTES = 512
 
 
 class _State(NamedTuple):
-    """Registers and stack slots of one frame that are to be shown."""
+    """Registers and stack slots of one frame, and the numbers of the registers that are to be shown."""
 
     depth: int
-    regs: tuple[tuple[int, Value], ...]
+    regs: tuple[Value | None, ...]
+    numbers: tuple[int, ...]
     stack: tuple[tuple[int, Slot], ...]
     refs: tuple[int, ...]
     suffix: str = ""
 
     def __str__(self) -> str:
         rows = [f" frame{self.depth}:"] if self.depth else []
-        rows += [f" R{number}={value_text(value, self.depth)}" for number, value in self.regs]
+        for number in self.numbers:
+            value = self.regs[number]
+            if value is not None:
+                rows.append(f" R{number}={value_text(value, self.depth)}")
         rows += [f" fp{-8 * number - 8}={slot_text(slot, self.depth)}" for number, slot in self.stack if not _is_upper(slot)]
         if self.refs:
             rows.append(f" refs={','.join(map(str, self.refs))}")
@@ -70,6 +75,7 @@ class Log:
         self._from: tuple[int, int] | None = None
         self._is_whole = True  # the next row shows everything that is known
         self._line: tuple[str, int] | None = None
+        self._starts: Sequence[int] = ()
         self._shown: dict[int, _Shown] = {}
         self._line_slots = [one.slot for one in program.lines]
 
@@ -85,9 +91,26 @@ class Log:
 
     def begin(self, starts: Sequence[int]) -> None:
         """starts: the first slot of each function."""
+        self._starts = starts
         if self._has_all:
             for index, slot in enumerate(starts):
                 self._all.add(_Row(f"func#{index} @{slot}"))
+
+    def validate(self, start: int) -> None:
+        """A global function is looked at on its own."""
+        self._path.cut(0)
+        self._marks.clear()
+        self._from, self._is_whole = None, True
+        index, name = self._function(start)
+        self.add(f"Validating {name}() func#{index}...")
+
+    def validated(self, start: int) -> None:
+        index, name = self._function(start)
+        self.add(f"Func#{index} ('{name}') is safe for any args that match its prototype")
+
+    def _function(self, start: int) -> tuple[int, str]:
+        name = next((one.name for one in self._program.functions if one.slot == start), "")
+        return self._starts.index(start), name
 
     def put_by(self, count: int) -> None:
         """A path is left for later; count: how many were before it."""
@@ -116,20 +139,31 @@ class Log:
         row = _Row("", slot)
         self._add(row)
         frame, depth = state.frames[-1], len(state.frames)
-        shown = self._shown.get(slot)
-        if shown is None:
-            shown = self._shown[slot] = _Shown(_registers(insn), _may_store(insn), insn.code & 7 == 1 and insn.src != insn.dst)
-        stacks = [(one, one.stack.copy()) for one in state.frames] if shown.may_store else ()
+        shown = self._shown.get(slot) or self._new_shown(slot, insn)
+        slots = _slots_used(frame.regs[shown.base], insn.off) if shown.base >= 0 else _NO_SLOTS
+        before = [(one, one.stack.copy()) for one in state.frames] if shown.is_helper else ()
         after = run(insn)
+        if len(state.frames) != depth:
+            self._changed_frame(state, frame, depth, slot, after)
+        elif insn.code == _CALL and insn.src == PSEUDO_CALL:
+            index, name = self._function(slot + 1 + insn.imm)
+            self.add(f"Func#{index} ('{name}') is global and assumed valid.")
+            self._add(_Row(f"{after}:", state=_state(state, frame, depth - 1, (0,), ())))
+        elif shown.regs or shown.base >= 0:
+            for one, stack in before:
+                slots = slots | {number for number, held in one.stack.items() if stack.get(number) is not held}
+            self._replace(row, _Row("", slot, _state(state, frame, depth - 1, shown.regs, slots)))
+        return after
+
+    def _new_shown(self, slot: int, insn: Insn) -> _Shown:
+        made = self._shown[slot] = _Shown(_registers(insn), _base_of(insn), insn.code == _CALL and insn.src != PSEUDO_CALL)
+        return made
+
+    def _changed_frame(self, state: State, frame: Frame, depth: int, origin: int, slot: int) -> None:
         if len(state.frames) > depth:
             self._called(state)
-        elif len(state.frames) < depth:
-            self._returned(state, frame, slot, after)
-        elif insn.code != _EXIT:
-            touched = _touched(state, insn, shown, stacks)
-            if touched is not None:
-                self._replace(row, _Row("", slot, touched))
-        return after
+        else:
+            self._returned(state, frame, origin, slot)
 
     def _before(self, state: State, slot: int) -> None:
         """The rows between the last instruction and the one at slot."""
@@ -239,35 +273,31 @@ def _state_col(width: int) -> int:
 
 
 class _Shown(NamedTuple):
-    """What is shown of one instruction. may_fill: it may read the stack."""
+    """What is shown of one instruction. base: the register through which it may reach the stack, -1 for none."""
 
     regs: tuple[int, ...]
-    may_store: bool
-    may_fill: bool
+    base: int
+    is_helper: bool
 
 
 _NO_SLOTS: frozenset[int] = frozenset()
+_ALL_REGS = tuple(range(11))
 
 
-def _touched(
-    state: State, insn: Insn, shown: _Shown, stacks: Sequence[tuple[Frame, dict[int, Slot]]]
-) -> _State | None:
-    """What insn read or wrote, as it is now; None if there is nothing to show."""
-    frame = state.frames[-1]
-    slots = _slots_read(frame, insn) if shown.may_fill else _NO_SLOTS
-    for one, before in stacks:
-        slots = slots | {number for number, slot in one.stack.items() if before.get(number) is not slot}
-    if not shown.regs and not slots:
-        return None
-    values = frame.regs
-    regs = tuple([(number, value) for number in shown.regs if (value := values[number]) is not None])
-    stack = tuple([(number, frame.stack[number]) for number in sorted(slots) if _is_written(frame, number)]) if slots else ()
-    return _State(len(state.frames) - 1, regs, stack, _refs(state), _suffix(state, frame))
+def _base_of(insn: Insn) -> int:
+    cls = insn.code & 7
+    base = insn.dst if cls in (2, 3) else insn.src if cls == 1 else -1
+    return base if base <= 10 else -1
 
 
-def _may_store(insn: Insn) -> bool:
-    """Whether what insn changes on the stack is shown."""
-    return insn.code & 7 in (2, 3) or (insn.code == _CALL and insn.src != PSEUDO_CALL)
+def _slots_used(base: Value | None, off: int) -> frozenset[int]:
+    """The stack slots that a load or store through base may touch."""
+    if not isinstance(base, Pointer) or base.kind != "fp":
+        return _NO_SLOTS
+    low = high = base.off + off
+    if base.var is not None:
+        low, high = max(low + base.var.smin, -_MAX_STACK_BYTES), min(high + base.var.smax, -1)
+    return frozenset(range((-high - 1) // 8, (-low - 1) // 8 + 1))
 
 
 def _is_written(frame: Frame, number: int) -> bool:
@@ -292,25 +322,17 @@ def _registers(insn: Insn) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _slots_read(frame: Frame, insn: Insn) -> frozenset[int]:
-    """The stack slots that a load may read."""
-    base = frame.regs[insn.src]
-    if not isinstance(base, Pointer) or base.kind != "fp":
-        return _NO_SLOTS
-    low = high = base.off + insn.off
-    if base.var is not None:
-        low, high = low + base.var.smin, high + base.var.smax
-    return frozenset(range((-high - 1) // 8, (-low - 1) // 8 + 1))
-
-
 def _whole(state: State) -> _State:
     return _frame_state(state, state.frames[-1], len(state.frames) - 1)
 
 
 def _frame_state(state: State, frame: Frame, depth: int) -> _State:
-    regs = tuple((number, value) for number, value in enumerate(frame.regs) if value is not None)
-    stack = tuple((number, frame.stack[number]) for number in sorted(frame.stack) if _is_written(frame, number))
-    return _State(depth, regs, stack, _refs(state), _suffix(state, frame))
+    return _state(state, frame, depth, _ALL_REGS, frame.stack)
+
+
+def _state(state: State, frame: Frame, depth: int, numbers: tuple[int, ...], slots: Iterable[int]) -> _State:
+    stack = tuple([(number, frame.stack[number]) for number in sorted(slots) if _is_written(frame, number)]) if slots else ()
+    return _State(depth, tuple(frame.regs), numbers, stack, _refs(state), _suffix(state, frame))
 
 
 def _refs(state: State) -> tuple[int, ...]:

@@ -80,7 +80,7 @@ class Machine:
         self.called_globals: list[int] = []
         self.slot = 0
         self._ids = 0
-        self._pruner = Pruner(shape)
+        self._pruner = Pruner(shape, env.privileges.perfmon)
         self._parent: Checkpoint | None = None
         self._pending: list[tuple[State, int, int, Checkpoint | None]] = []
         self._met: set[int] = set()

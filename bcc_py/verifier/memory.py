@@ -368,6 +368,7 @@ class Memory(Arithmetic):
                 return ZERO if self._are_zeros(frame, low, high + size) else LOADED[size]
             value = self._fill(frame, low, size)
             if value is not LOADED[size]:
+                self.state.history += 1
                 self._loaded_from = frame.sources_of_slot(base.frame, (-low - 1) // 8)
             return value
         if isinstance(store, Pointer) and store.kind == "fp" and base.frame != len(self.state.frames) - 1 and low == high:
@@ -383,6 +384,7 @@ class Memory(Arithmetic):
                 self._check_spill(frame, low, size, store)
             frame.written[number] = sources if size == 8 else sources | frame.sources_of_slot(base.frame, number)
             self._spill(frame, low, size, store)
+            self.state.history += 1
         return ZERO
 
     def _are_zeros(self, frame: Frame, low: int, high: int) -> bool:

@@ -36,10 +36,11 @@ _Key = tuple[int | None, ...]
 
 
 class Pruner:
-    """What was seen in one exploration. peak: the most checkpoints that were kept at once."""
+    """What was seen in one exploration. is_lax: stack bytes that nobody wrote may be read. peak: the most checkpoints that were kept at once."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, is_lax: bool) -> None:
         self.peak = 0
+        self._is_lax = is_lax
         self._live = shape.live
         self._weighed = shape.weighed
         self._kept = 0
@@ -69,7 +70,7 @@ class Pruner:
         live, weighed = self._live[slot], self._weighed[slot]
         for near in self._on_path.get(slot, {}).values():
             for one in near:
-                if one.state.turn != state.turn and subsumes(one.state, state, live, weighed, self._after_call, -1):
+                if one.state.turn != state.turn and subsumes(one.state, state, live, weighed, self._after_call, -1, is_lax=self._is_lax):
                     return one
         return None
 
@@ -87,7 +88,7 @@ class Pruner:
             dropped = None
             for one in near:
                 needed = one.needed if one.head is None or one.open_head() is None else -1
-                if subsumes(one.state, state, live, weighed, self._after_call, needed):
+                if subsumes(one.state, state, live, weighed, self._after_call, needed, is_lax=self._is_lax):
                     one.hits += 1
                     if index:
                         shapes.insert(0, shapes.pop(index))

@@ -75,9 +75,10 @@ class State:
     """frames: the main function first. refs: what is not released yet. lock: what the held spin lock is part of (a
     map's descriptor, the map's uid, the value's id). rcu, preempt, irqs: how many RCU read sections, regions without
     preemption and (ids of) regions without interrupts the path is in. turn: how many times the path went round an open-ended
-    loop. is_speculative: no execution gets here, but a processor may, for a moment. is_async: begun by a timer."""
+    loop. history: what Linux would have noted
+    of the path since its latest checkpoint. is_speculative: no execution gets here, but a processor may, for a moment. is_async: begun by a timer."""
 
-    __slots__ = ("frames", "irqs", "is_async", "is_speculative", "lock", "preempt", "rcu", "refs", "turn")
+    __slots__ = ("frames", "history", "irqs", "is_async", "is_speculative", "lock", "preempt", "rcu", "refs", "turn")
 
     def __init__(self, frames: list[Frame], refs: tuple[Ref, ...] = ()) -> None:
         self.frames = frames
@@ -87,6 +88,7 @@ class State:
         self.preempt = 0
         self.irqs: tuple[int, ...] = ()
         self.turn = 0
+        self.history = 0
         self.is_speculative = False
         self.is_async = False
 
@@ -97,6 +99,7 @@ class State:
         one.preempt = self.preempt
         one.irqs = self.irqs
         one.turn = self.turn
+        one.history = self.history
         one.is_speculative = self.is_speculative
         one.is_async = self.is_async
         return one
@@ -161,13 +164,13 @@ class _Ids:
 
 def subsumes(
     old: State, new: State, live: int, weighed: int, after_call: Callable[[Frame], tuple[int, int]], needed: int = 0,
-    is_exact: bool = False,
+    is_exact: bool = False, is_lax: bool = False,
 ) -> bool:
     """True when old stands for every concrete state that new stands for; with is_exact, for the very same ones.
 
     live, weighed: what counts in the innermost frame (flow.py); after_call(callee): the same for a caller;
     needed: places whose numbers decided something on the ways on from old (precision.py). Numbers that are
-    not weighed or not needed are all alike, unless is_exact."""
+    not weighed or not needed are all alike, unless is_exact. is_lax: stack bytes that nobody wrote may be read."""
     if (len(old.frames) != len(new.frames) or len(old.refs) != len(new.refs)
             or (old.is_speculative and not new.is_speculative) or old.is_async != new.is_async
             or (old.lock is None) != (new.lock is None) or old.rcu != new.rcu or old.preempt != new.preempt
@@ -179,6 +182,7 @@ def subsumes(
         if a.call_slot != b.call_slot or a.function != b.function or a.is_callback != b.is_callback:
             return False
         bits, numbers = (live, weighed) if depth == last else after_call(new.frames[depth + 1])
+        weighty = -1 if is_exact or not is_lax else numbers >> SLOT_BIT
         numbers = -1 if is_exact else numbers & needed >> PLACES * depth
         for number in range(10):
             if bits >> number & 1:
@@ -187,7 +191,7 @@ def subsumes(
                     continue
                 if not _value(left, right, ids, is_exact):
                     return False
-        if not _stack(a.stack, b.stack, ids, is_exact, numbers >> SLOT_BIT):
+        if not _stack(a.stack, b.stack, ids, is_exact, numbers >> SLOT_BIT, weighty):
             return False
     if old.lock is not None and new.lock is not None and not _same_lock(old.lock, new.lock, ids):
         return False
@@ -233,16 +237,21 @@ def _pointer(old: Pointer, new: Pointer, ids: _Ids, is_exact: bool) -> bool:
     return old.var.same_set(new.var) if is_exact else covers(old.var, new.var)
 
 
-def _stack(old: dict[int, Slot], new: dict[int, Slot], ids: _Ids, is_exact: bool, weighed: int) -> bool:
+def _stack(
+    old: dict[int, Slot], new: dict[int, Slot], ids: _Ids, is_exact: bool, needed: int, weighed: int
+) -> bool:
+    """needed: slots whose numbers must be covered; weighed: those that matter at all."""
     if is_exact and old.keys() != new.keys():
         return False
     for number, slot in old.items():
         other = new.get(number)
         if other is slot and (slot[1] is None or (isinstance(slot[1], Scalar) and not slot[1].id)):
             continue
+        if not weighed >> number & 1 and slot[0][0] not in "di" and (other is None or not isinstance(other[1], Pointer)):
+            continue
         if other is None:
             return False
-        if not weighed >> number & 1 and not isinstance(slot[1], Pointer) and not isinstance(other[1], Pointer):
+        if not needed >> number & 1 and not isinstance(slot[1], Pointer) and not isinstance(other[1], Pointer):
             # only whether a byte was written counts
             if any(have == "-" != want for want, have in zip(slot[0], other[0], strict=True)):
                 return False

@@ -20,7 +20,7 @@ from tests.differential.compare import NOT_ASKED, Judge, Outcome, judge
 from tests.differential.execute import BATCH, linux_result, native_results
 from tests.differential.writer import Sample
 
-_CLASSES = ("both accept", "both reject", "other sentence", "we accept", "we reject", "crash", NOT_ASKED)
+_CLASSES = ("both accept", "both reject", "other sentence", "we accept", "we reject", "crash", "Linux gives up", NOT_ASKED)
 
 
 def samples(kinds: list[str], first: int, count: int) -> Iterator[Sample]:

@@ -22,6 +22,7 @@ __all__ = ["INSN_LIMIT", "NOT_ASKED", "Judge", "Outcome", "judge"]
 
 INSN_LIMIT = 8_000  # of ours; what needs more, Linux would look at for seconds, and is not asked about
 NOT_ASKED = "not asked"
+TOO_LARGE = "BPF program is too large"
 _CRASHES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError)
 
 
@@ -41,6 +42,8 @@ class Outcome:
             return "crash"
         if self.theirs == NOT_ASKED:
             return NOT_ASKED
+        if not self.ours and self.theirs.startswith(TOO_LARGE):
+            return "Linux gives up"
         if not self.theirs:
             return "both accept" if not self.ours else "we reject"
         if not self.ours:
@@ -51,7 +54,7 @@ class Outcome:
     def cause(self) -> str:
         """The sentences without their numbers: outcomes of one cause are counted together."""
         parts = {"both accept": (), "both reject": (self.theirs,), "we accept": (self.theirs,), "we reject": (self.ours,),
-                 "crash": (self.ours,), NOT_ASKED: (self.ours,), "other sentence": (self.theirs, self.ours)}[self.kind]
+                 "Linux gives up": (), "crash": (self.ours,), NOT_ASKED: (self.ours,), "other sentence": (self.theirs, self.ours)}[self.kind]
         return " | ".join(re.sub(r"-?(0x[0-9a-f]+|\d+)", "N", one) for one in parts)
 
 
@@ -70,7 +73,7 @@ class Judge:
             ours = error.sentence
         except _CRASHES as error:
             ours = f"crash: {type(error).__name__}: {error}"
-        if ours.startswith("BPF program is too large"):
+        if ours.startswith(TOO_LARGE):
             return Outcome(sample, ours, NOT_ASKED)
         fd, theirs = -1, ""
         try:
@@ -86,8 +89,8 @@ class Judge:
 
 
 @contextmanager
-def judge() -> Iterator[Judge]:
-    """A judge with live MAPS. Raises NotSupportedError where bpf(2) is not there or not permitted."""
+def judge(insn_limit: int = INSN_LIMIT) -> Iterator[Judge]:
+    """A judge with live MAPS. insn_limit: of our verifier. Raises NotSupportedError where bpf(2) is not there or not permitted."""
     with maps_of(MAPS) as fds:
-        yield Judge(fds, VerifierEnv(dict(zip(fds, MAPS, strict=True)), insn_limit=INSN_LIMIT))
+        yield Judge(fds, VerifierEnv(dict(zip(fds, MAPS, strict=True)), insn_limit=insn_limit))
 

@@ -20,7 +20,7 @@ from cfront.uapi import ProgType
 from tests.differential.compare import Outcome
 from tests.differential.writer import MAPS, STATE_BYTES
 
-__all__ = ["BATCH", "Result", "native_results", "linux_result"]
+__all__ = ["BATCH", "Result", "linux_result", "native_results"]
 
 BATCH = 64
 _STATE_MAP = next(at for at, one in enumerate(MAPS) if one.name == "state")

@@ -18,7 +18,8 @@ _SLOTS = (-8, -16, -24, -32)
 class _Writer(Writer):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self.has_function = self.dice.random() < 0.3
+        self.has_function = self.dice.random() < 0.4
+        self.is_called = False
 
     def reg(self) -> int:
         return self.dice.choice(_REGS)
@@ -112,6 +113,7 @@ class _Writer(Writer):
         self.put(f"{out}:")
 
     def call(self) -> None:
+        self.is_called = True
         self.put(f"r1 = r{self.reg()}", "r2 = r10", f"r2 += {self.dice.choice(_SLOTS)}", "call f", f"r{self.reg()} = r0")
 
     def loop_that_may_end(self, depth: int) -> None:
@@ -168,7 +170,6 @@ def program(seed: int) -> Sample:
         writer.step(writer.dice.choice((1, 3)))
     writer.dice.choice((writer.use, writer.use, writer.change))()
     writer.put(writer.dice.choice(("r0 = 0", "r0 = r6", "r0 = r8")), "exit")
-    if writer.has_function:
-        writer.has_function = False
+    if writer.is_called:
         writer.function()
     return Sample("loops", seed, ProgType.KPROBE, writer.text)

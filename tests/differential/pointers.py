@@ -6,6 +6,9 @@ is kept at r10-56, a pointer of the moment at r10-64."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from cfront.uapi import ProgType
 from tests.differential.writer import JUMPS, Sample, Writer
 
@@ -30,16 +33,13 @@ class _Writer(Writer):
         return self.dice.choice((6, 7, 8) if self.dice.random() < 0.985 else (0, 1, 5, 9, 10))
 
     def block(self, depth: int) -> None:
-        kinds = [self.alu, self.alu, self.alu, self.move, self.spill, self.index, self.index, self.look_up,
-                 self.branch, self.branch, self.ring, self.call_random, self.context, self.read_stack, self.sized,
-                 self.slot_index, self.atomic, self.keep, self.kept, self.late_check, self.update, self.record, self.pointer_alu]
+        kinds: list[Callable[[], None]] = [
+            self.alu, self.alu, self.alu, self.move, self.spill, self.index, self.index, self.look_up, self.branch, self.branch,
+            self.ring, self.call_random, self.context, self.read_stack, self.sized, self.slot_index, self.atomic, self.keep,
+            self.kept, self.late_check, self.update, self.record, self.pointer_alu]
         if depth < 3:
-            kinds += [self.guarded, self.guarded, self.loop]
-        kind = self.dice.choice(kinds)
-        if kind in (self.guarded, self.loop):
-            kind(depth)  # type: ignore[call-arg]
-        else:
-            kind()
+            kinds += [partial(self.guarded, depth), partial(self.guarded, depth), partial(self.loop, depth)]
+        self.dice.choice(kinds)()
 
     def alu(self) -> None:
         dice, dst = self.dice, self.reg()

@@ -6,6 +6,9 @@ compared. Nearly a quarter have one mistake in them, a rule broken or an index t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from cfront.uapi import ProgType
 from tests.differential.writer import JUMPS, STATE_BYTES, Sample, Writer
 
@@ -53,15 +56,11 @@ class _Writer(Writer):
             self.step(depth)
 
     def step(self, depth: int) -> None:
-        kinds = [self.alu, self.alu, self.alu, self.alu, self.alu, self.move, self.unary, self.store, self.load, self.atomic,
-                 self.ordered, self.touch]
+        kinds: list[Callable[[], None]] = [self.alu] * 5
+        kinds += [self.move, self.unary, self.store, self.load, self.atomic, self.ordered, self.touch]
         if depth < 3:
-            kinds += [self.branch] * 4
-        kind = self.dice.choice(kinds)
-        if kind == self.branch:
-            self.branch(depth)
-        else:
-            kind()  # type: ignore[call-arg]
+            kinds += [partial(self.branch, depth)] * 4
+        self.dice.choice(kinds)()
 
     def alu(self) -> None:
         letter, dst, sign = self.letter(), self.reg(), self.dice.choice(_ALU)

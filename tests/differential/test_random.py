@@ -19,7 +19,7 @@ FIRST = 1_000_000  # seeds that nobody's longer run began with
 
 @pytest.fixture
 def judged() -> Iterator[Judge]:
-    with judge() as one:
+    with judge(2_000) as one:
         yield one
 
 

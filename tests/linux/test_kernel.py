@@ -148,7 +148,7 @@ def test_refused_program_tells_the_sentence_the_place_and_the_log(kernel: LinuxK
     error = caught.value
     assert str(error) == (
         "loading program bad: R1 invalid mem access 'scalar' (insn 1 at x.c:4)\n      return *p;\n" + " " * 12 + "^")
-    assert error.sentence == "R1 invalid mem access 'scalar'" and "r1 is a number, not a pointer" in error.explain()
+    assert error.sentence == "R1 invalid mem access 'scalar'" and "r1 is NULL at line 4" in error.explain()
     assert (error.insn, error.span, error.program) == (1, "x.c:4:9", "bad")
     assert "0: (b7) r1 = 0" in error.log and "processed 2 insns" in error.log
 

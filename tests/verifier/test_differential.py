@@ -1,4 +1,4 @@
-"""Random programs and compiled ones: what we accept Linux accepts, and nearly the other way round.
+"""Compiled programs and mutilated ones; random ones against Linux are in tests/differential.
 
 Loops are also held against ourselves: with every number of a remembered state needed, nothing is forgotten
 that might decide something, and the verdict must be the same."""
@@ -24,9 +24,9 @@ from bcc_py.verifier.flow import ALL_SLOTS
 from bcc_py.verifier.precision import Checkpoint, remember
 from bcc_py.verifier.state import PLACES, State
 from cfront.uapi import MapType, ProgType
-from tests.verifier import random_loops
+from tests.differential import loops, pointers
+from tests.differential.writer import MAPS
 from tests.verifier.linux_oracle import load, maps_of, with_fds
-from tests.verifier.random_programs import MAPS, program
 
 TOOLS = Path(__file__).parents[1] / "data" / "tools.o"
 
@@ -39,40 +39,9 @@ def is_accepted(spec: ProgramSpec, env: VerifierEnv) -> bool:
     return True
 
 
-@pytest.mark.linux
-def test_random_programs(linux: None) -> None:
-    count = {(False, False): 0, (False, True): 0, (True, False): 0, (True, True): 0}
-    with maps_of(MAPS) as fds:
-        env = VerifierEnv(dict(zip(fds, MAPS, strict=True)))
-        for seed in range(20_000, 20_300):
-            insns = with_fds(assemble(program(seed)), fds)
-            theirs = load(insns, ProgType.KPROBE, log_level=1).errno == 0
-            ours = is_accepted(ProgramSpec("random", "", ProgType.KPROBE, insns), env)
-            assert theirs or not ours, f"seed {seed}: we accept what Linux refuses"
-            count[theirs, ours] += 1
-    assert count[True, True] > 80, "the generator has lost its touch"
-    assert count[True, False] <= count[True, True] // 10
-
-
-@pytest.mark.linux
-def test_random_loops(linux: None) -> None:
-    """Linux may give up where we do not; what it refuses for a reason we refuse."""
-    both = 0
-    with maps_of(MAPS) as fds:
-        env = VerifierEnv(dict(zip(fds, MAPS, strict=True)), insn_limit=5_000)
-        for seed in range(1100, 1200):
-            insns = with_fds(assemble(random_loops.program(seed)), fds)
-            if not is_accepted(ProgramSpec("random", "", ProgType.KPROBE, insns), env):
-                continue
-            verdict = load(insns, ProgType.KPROBE, log_level=1)
-            assert not verdict.errno or "too large" in verdict.log, f"seed {seed}: {verdict.sentence}"
-            both += 1
-    assert both > 40, "the generator has lost its touch"
-
-
 def test_what_is_forgotten_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     env = VerifierEnv(dict(enumerate(MAPS, 1)), insn_limit=3_000)
-    specs = [ProgramSpec("random", "", ProgType.KPROBE, assemble(random_loops.program(seed))) for seed in range(1250, 1350)]
+    specs = [ProgramSpec("random", "", ProgType.KPROBE, assemble(loops.program(seed).text)) for seed in range(1250, 1350)]
     accepted = [spec for spec in specs if is_accepted(spec, env)]
     assert len(accepted) > 40, "the generator has lost its touch"
 
@@ -150,7 +119,7 @@ def test_error_names_the_line(tools: ObjectSpec) -> None:
 def test_any_slots_are_accepted_or_refused(seed: int) -> None:
     """Mutilated programs, some of them beyond recognition: a verdict, never another exception."""
     dice = random.Random(seed)
-    slots = list(assemble(program(seed)))
+    slots = list(assemble(pointers.program(seed).text))
     for _ in range(dice.choice((1, 2, 5, 40))):
         at = dice.randrange(len(slots))
         slots[at] = Insn(*(

@@ -13,10 +13,11 @@ from bcc_py.verifier import VerifierEnv, verify
 from bcc_py.verifier.domain import UNKNOWN, Pointer, Scalar, const, make, unsigned_range, with_id
 from bcc_py.verifier.log import slot_text, value_text
 from cfront.uapi import AttachType, MapType, ProgType
+from tests.differential.pointers import program
+from tests.differential.writer import MAPS
 from tests.verifier import test_cases
 from tests.verifier.linux_oracle import load, maps_of, with_fds
 from tests.verifier.logs import comparable, equal_lines
-from tests.verifier.random_programs import MAPS, program
 
 HASH = MapSpec("counts_of_all_processes", MapType.HASH, 4, 8, 16)
 
@@ -143,7 +144,7 @@ def test_lines_are_those_of_linux(linux: None) -> None:
     """Where both looked at as many instructions they went the same ways, and wrote the same; Linux may say more of numbers
     that decide nothing, which we forget."""
     jobs = [(one.maps, one.type, one.license, one.asm, one.attach_type) for one in test_cases.ALL if one.limit == 1_000_000]
-    jobs += [(list(MAPS), ProgType.KPROBE, "GPL", program(seed), AttachType.NONE) for seed in range(7000, 7120)]
+    jobs += [(list(MAPS), one.type, "GPL", one.text, AttachType.NONE) for one in map(program, range(7000, 7120))]
     alike = equal = total = 0
     for job in jobs:
         theirs, ours, is_same_verdict = _both(*job)
