@@ -284,7 +284,7 @@ class Btf:
         if kind == _INT:
             return self._integer(self._string(words[pos]), third, words[pos + 3])
         if kind == _PTR:
-            return Pointer(self.type(third, depth))
+            return Pointer(self.type(third, depth), tag=self._type_tag(third))
         if kind == _ARRAY:
             return Array(self.type(words[pos + 3], depth), words[pos + 5])
         if kind in (_STRUCT, _UNION):
@@ -310,6 +310,11 @@ class Btf:
         if kind in (_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG, _FUNC, _VAR):
             return self.type(third, depth)
         raise ObjectError(f"reading BTF: type {id} of kind {kind} is not a C type", ".BTF", pos * 4)
+
+    def _type_tag(self, id: int) -> str:
+        """What a tag says of the type with that id, "" if it is no tag."""
+        words, pos = self._words, self._at[id] if 0 < id < len(self._at) else 0
+        return self._string(words[pos]) if pos and words[pos + 1] >> 24 & 31 == _TYPE_TAG else ""
 
     @staticmethod
     def _integer(name: str, size: int, encoding: int) -> Integer:

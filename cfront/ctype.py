@@ -12,7 +12,7 @@ a zero-width one closes the unit; `packed` drops every alignment to one byte and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 __all__ = [
@@ -105,12 +105,14 @@ class Integer(CType):
 
 @dataclass(frozen=True, slots=True)
 class Pointer(CType):
-    """is_volatile: every access through it is to be kept."""
+    """is_volatile: every access through it is to be kept. tag: what BTF says of the target beyond its type ("kptr", "rcu",
+    "user", ...); types that differ by it only are the same."""
 
     target: CType
     size: int = 8
     align: int = 8
     is_volatile: bool = False
+    tag: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         if isinstance(self.target, (Array, Function)):

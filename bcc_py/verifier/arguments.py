@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from bcc_py.spec import MapSpec
 from bcc_py.verifier.branch import Branches
 from bcc_py.verifier.domain import ZERO, Pointer, Scalar, Value
-from bcc_py.verifier.fields import special_fields
+from bcc_py.verifier.fields import Special, special_fields
 from bcc_py.verifier.machine import M32, MAX_VAR_OFF
 from bcc_py.verifier.memory import PACKET_READERS
 from bcc_py.verifier.precision import need
@@ -34,7 +34,7 @@ _TAKES: dict[Arg, tuple[str, ...]] = {
     **dict.fromkeys(_MEMORY_ARGS, _MEMORY),
     Arg.CTX: ("ctx",), Arg.CTX_OR_NULL: ("ctx",), Arg.CONST_MAP_PTR: ("map_ptr",), Arg.ALLOC_MEM: ("ringbuf_mem",),
     Arg.CONST_STR: ("map_value",), Arg.SPIN_LOCK: ("map_value", "ptr"), Arg.TIMER: ("map_value",),
-    Arg.KPTR_DEST: ("map_value", "ptr"), Arg.KPTR_OR_NULL: ("ptr", "trusted_ptr"),
+    Arg.KPTR_DEST: ("map_value", "ptr"), Arg.KPTR_OR_NULL: _OBJECT,
     Arg.BTF: _OBJECT, Arg.BTF_OR_NULL: _OBJECT,
     Arg.PERCPU_BTF: ("percpu_ptr", "percpu_rcu_ptr", "percpu_trusted_ptr"),
     Arg.SOCK_COMMON: _SOCK_COMMON, Arg.BTF_SOCK_COMMON: (*_SOCK_COMMON, "ptr", "trusted_ptr"),
@@ -60,7 +60,7 @@ _TIMERS = frozenset(HELPER_IDS[name] for name in ("timer_init", "timer_set_callb
 class Call:
     """What a helper call's arguments told. map, fd, uid: the map given; size_max: the greatest size argument;
     alloc_size: the constant one; ref: the reference among the arguments; release: the one that ends here; has_entry: the
-    key is known to be there; function: the callback's index; dynptr: the dynptr given; writes: (register, bytes) that
+    key is known to be there; function: the callback's index; dynptr: the dynptr given; kptr: the field of a map's value; writes: (register, bytes) that
     the call fills."""
 
     helper: Helper
@@ -74,6 +74,7 @@ class Call:
     has_entry: bool = False
     function: int = -1
     dynptr: Pointer | None = None
+    kptr: Special | None = None
     writes: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -109,6 +110,8 @@ class Arguments(Branches):
         if arg is Arg.CONST_ALLOC_SIZE:
             self._constant_size(call, regno, value)
         elif isinstance(value, Pointer):
+            if call.kptr is not None:
+                self._check_kptr_source(regno, call.kptr, value)
             self._check_offset(call, regno, index, arg, value)
             self._pointer_argument(call, regno, index, arg, value)
 
@@ -133,8 +136,8 @@ class Arguments(Branches):
         """A pointer whose base is meant must not have been moved; and its type must be the one that is meant."""
         if call.helper.releases == index and arg not in _DYNPTR_ARGS and value.off:
             raise Refusal(f"R{regno} must have zero offset when passed to release func or trusted arg to kfunc")
-        if value.kind not in _MOVABLE and not (arg in _DYNPTR_ARGS and value.kind == "dynptr_ptr"):
-            if "ptr" in value.kind and value.kind != "map_ptr":
+        if value.kind not in _MOVABLE:
+            if "ptr" in value.kind and value.kind not in ("map_ptr", "dynptr_ptr"):
                 if arg in (Arg.BTF, Arg.BTF_OR_NULL):
                     wanted = call.helper.arg_btf
                     if value.off or value.type != wanted:
@@ -181,8 +184,13 @@ class Arguments(Branches):
             call.function = value.frame
         elif arg in _DYNPTR_ARGS:
             self._dynptr_argument(call, regno, arg, value)
-        elif arg in (Arg.KPTR_DEST, Arg.KPTR_OR_NULL):
-            raise Refusal(f"kernel pointers in maps ({helper.name}) are not supported by this verifier yet")
+        elif arg is Arg.KPTR_DEST:
+            call.map, call.fd, call.uid, call.kptr = value.map, value.fd, value.uid, self._kptr_destination(regno, value)
+
+    def _check_kptr_source(self, regno: int, field: Special, value: Pointer) -> None:
+        if value.is_maybe_null:
+            raise Refusal(f"Possibly NULL pointer passed to helper arg{regno}")
+        self._check_kptr_type(field, regno, value)
 
     def _map_argument(self, call: Call, value: Pointer) -> None:
         if call.map is not None and call.helper.id in _TIMERS and (call.map is not value.map or call.uid != value.uid):
@@ -269,7 +277,7 @@ class Arguments(Branches):
             raise Refusal(f"{doing} map forbidden, value_size={base.size} off={base.off} size={size}")
         self._check_region(regno, base, 0, size, is_zero_ok)
         if spec is not None and spec.btf and size:
-            self._check_special(spec, base, 0, size)
+            self._kptr_touched(special_fields(spec), base, 0, size, is_direct=False)
 
     def _check_stack_memory(
         self, regno: int, base: Pointer, size: int, is_zero_ok: bool, is_write: bool, is_raw: bool
@@ -337,42 +345,15 @@ class Arguments(Branches):
         self._field_at(regno, value, "bpf_timer")
         call.map, call.fd, call.uid = value.map, value.fd, value.uid
 
-    # ---- dynptrs: two slots of the stack that stand for memory of a size known at run time
-
     def _dynptr_argument(self, call: Call, regno: int, arg: Arg, value: Pointer) -> None:
-        if value.kind == "dynptr_ptr":
-            if arg is not Arg.DYNPTR:
-                raise Refusal("Dynptr has to be an uninitialized dynptr" if "UNINIT" in arg.name else
-                              "CONST_PTR_TO_DYNPTR cannot be released")
-            call.dynptr = value
-            return
-        number = self._dynptr_slot(regno, value)
-        frame = self.state.frames[value.frame]
-        if arg in (Arg.UNINIT_LOCAL_DYNPTR, Arg.UNINIT_RINGBUF_DYNPTR):
-            if any(frame.stack.get(one, ("",))[0][:1] == "d" for one in (number, number - 1)):
-                self._drop_dynptr_at(frame, number)
-            call.writes.append((-regno, number))
-            return
-        types, held = frame.stack.get(number, ("", None))
-        under = frame.stack.get(number - 1, ("", None))[1]
-        if types[:1] != "d" or not isinstance(held, Pointer) or held.range != 1 or under is None or under.id != held.id:
-            raise Refusal(f"Expected an initialized dynptr as arg #{regno}")
-        if arg is Arg.RINGBUF_DYNPTR:
-            if held.kind != "dynptr_ringbuf":
-                raise Refusal(f"Expected a dynptr of type ringbuf as arg #{regno}")
-            call.release = held.ref
-        call.dynptr = held
-
-    def _dynptr_slot(self, regno: int, value: Pointer) -> int:
-        """The number of the lower one of the two slots that value points to."""
-        if value.var is not None:
-            raise Refusal("dynptr has to be at a constant offset")
-        if value.off % 8 or not -512 <= value.off <= -16:
-            raise Refusal(f"cannot pass in dynptr at an offset={value.off}")
-        return -value.off // 8 - 1
-
-    def _drop_dynptr_at(self, frame: object, number: int) -> None:
-        raise NotImplementedError
+        if arg is Arg.UNINIT_LOCAL_DYNPTR:
+            self._new_dynptr(regno, value, "dynptr_local")
+        elif arg is Arg.UNINIT_RINGBUF_DYNPTR:
+            self._new_dynptr(regno, value, "dynptr_ringbuf", is_reference=True)
+        elif arg is Arg.RINGBUF_DYNPTR:
+            call.release = self._take_reference(regno, value, "dynptr_ringbuf").ref
+        else:
+            call.dynptr = self._take_dynptr(regno, value)
 
     def _check_no_reference(self, state: State, doing: str) -> None:
         """Nothing may be held where the program may end. Raises Refusal."""

@@ -220,6 +220,7 @@ class Arithmetic(Machine):
             limit = self._limit(op, insn, pointer, is_to_left, is_dst)
             guard = (number.smin < 0, not number.mask, is_dst, limit)
         if number.mask:
+            self._pruner.are_numbers_exact = True
             before = self.regs[insn.dst]
             self.regs[insn.dst] = pointer
             self._push_speculative(self.slot + 1)
@@ -243,16 +244,17 @@ class Arithmetic(Machine):
     def _check_moved(self, insn: Insn, moved: Pointer) -> None:
         """Without CAP_PERFMON a sum must stay within its memory, so that a mask can keep it there."""
         if moved.kind == "fp":
-            self._check_plain_stack(insn.dst, moved, moved.off)
+            self._check_plain_stack(insn.dst, moved)
         elif moved.kind == "map_value":
             self._check_moved_value(insn.dst, moved)
 
-    def _check_plain_stack(self, regno: int, base: Pointer, off: int) -> None:
+    def _check_plain_stack(self, regno: int, base: Pointer) -> None:
         if base.var is not None:
+            off = (base.off + base.var.value + (1 << 31)) % (1 << 32) - (1 << 31)
             raise Refusal(
                 f"R{regno} variable stack access prohibited for !root, var_off={tnum_text(base.var)} off={off}")
-        if not -512 <= off < 0:
-            raise Refusal(f"R{regno} stack pointer arithmetic goes out of range, prohibited for !root; off={off}")
+        if not -512 <= base.off < 0:
+            raise Refusal(f"R{regno} stack pointer arithmetic goes out of range, prohibited for !root; off={base.off}")
 
     def _check_moved_value(self, regno: int, moved: Pointer) -> None:
         raise NotImplementedError

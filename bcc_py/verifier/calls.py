@@ -14,14 +14,15 @@ from collections.abc import Mapping
 from bcc_py.isa import Insn
 from bcc_py.verifier.arguments import Arguments, Call
 from bcc_py.verifier.domain import UNKNOWN, ZERO, Pointer, Scalar, Value, signed_range, unsigned_range
-from bcc_py.verifier.fields import has_lock
+from bcc_py.verifier.dynptr import PACKET_DYNPTRS
+from bcc_py.verifier.fields import PERCPU_KPTR, has_lock
 from bcc_py.verifier.functions import Parameter
 from bcc_py.verifier.helpers import check_format, check_helper, check_map_and_helper, helper_text
 from bcc_py.verifier.limits import return_range
 from bcc_py.verifier.machine import PATH_ENDS
 from bcc_py.verifier.precision import Checkpoint
 from bcc_py.verifier.rules import Refusal
-from bcc_py.verifier.state import Frame, Ref, State
+from bcc_py.verifier.state import Frame, State
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg, Helper, MapType, ProgType, Ret
 
 __all__ = ["MAX_FRAMES", "Calls"]
@@ -32,7 +33,8 @@ _STR_HELPERS = frozenset(
     HELPER_IDS[name]
     for name in ("probe_read_str", "probe_read_user_str", "probe_read_kernel_str", "get_stack", "get_task_stack")
 )
-_SPIN_UNLOCK = HELPER_IDS["spin_unlock"]
+# what may be called while a lock is held
+_UNDER_LOCK = frozenset((HELPER_IDS["spin_unlock"], HELPER_IDS["kptr_xchg"]))
 # the results that are pointers of one kind
 _GIVES: Mapping[Ret, str] = {
     Ret.SOCKET_OR_NULL: "sock_or_null", Ret.SOCK_COMMON_OR_NULL: "sock_common_or_null", Ret.TCP_SOCK_OR_NULL: "tcp_sock_or_null",
@@ -114,7 +116,9 @@ class Calls(Arguments):
             if not isinstance(value, Pointer) or value.kind not in ("fp", "dynptr_ptr"):
                 text = value.kind_text if isinstance(value, Pointer) else "scalar"
                 raise Refusal(f"R{regno} type={text} expected=fp, dynptr_ptr")
-            self._dynptr_argument(Call(_NO_HELPER), regno, Arg.DYNPTR, value)
+            if value.kind == "dynptr_ptr":
+                self._check_plain(regno, value)
+            self._take_dynptr(regno, value)
 
     def _check_global_memory(self, regno: int, parameter: Parameter, value: Value) -> None:
         """Memory that the function may read and write, or 0."""
@@ -177,28 +181,28 @@ class Calls(Arguments):
         if is_all and state.preempt:
             raise Refusal(f"{doing} cannot be used inside bpf_preempt_disable-ed region")
 
-    def _check_return(self) -> None:
-        """What the main function, a global one or a timer's callback gives."""
-        result = self._read(0)
+    def _check_return(self, regno: int = 0) -> None:
+        """What the main function, a global one or a timer's callback gives, in this register."""
+        result = self._read(regno)
         if isinstance(result, Pointer) and not self.may_leak:
-            raise Refusal("R0 leaks addr as return value")
+            raise Refusal(f"R{regno} leaks addr as return value")
         doing = "At program exit"
         if self.state.is_async:
             wanted: tuple[int, int] | None = (0, 0)
             doing = "At async callback return"
         elif self.frame.function:
             if isinstance(result, Pointer):
-                raise Refusal(f"At subprogram exit the register R0 is not a scalar value ({result.kind_text})")
+                raise Refusal(f"At subprogram exit the register R{regno} is not a scalar value ({result.kind_text})")
             return
         else:
             wanted = return_range(self.type, self.attach_type)
         if wanted is None:
             return
         if isinstance(result, Pointer):
-            raise Refusal(f"{doing} the register R0 is not a known value ({result.kind_text})")
-        self._need(0)
+            raise Refusal(f"{doing} the register R{regno} is not a known value ({result.kind_text})")
+        self._need(regno)
         if not wanted[0] <= result.smin <= result.smax <= wanted[1]:
-            raise Refusal(f"{doing} the register R0 has {range_text(result)} should have been in [{wanted[0]}, {wanted[1]}]")
+            raise Refusal(f"{doing} the register R{regno} has {range_text(result)} should have been in [{wanted[0]}, {wanted[1]}]")
 
     # ---- packet loads of classic BPF, which are calls
 
@@ -231,7 +235,7 @@ class Calls(Arguments):
 
     def _call_helper(self, insn: Insn) -> int:
         state = self.state
-        if state.lock is not None and insn.imm != _SPIN_UNLOCK:
+        if state.lock is not None and insn.imm not in _UNDER_LOCK:
             raise Refusal("function calls are not allowed while holding a lock")
         helper = check_helper(
             insn.imm, self.type, self.attach_type, self.is_gpl, is_sleepable=self.is_sleepable and not state.is_async,
@@ -249,7 +253,7 @@ class Calls(Arguments):
         self.sources[0] = 0
         if call.map is not None:
             check_map_and_helper(call.map.type, call.map.flags, helper.id, self.type, self.attach_type)
-        if helper.moves_packet:
+        if helper.moves_packet or (helper.name == "dynptr_write" and call.dynptr and call.dynptr.kind in PACKET_DYNPTRS):
             self._forget_packets()
         return way
 
@@ -262,14 +266,18 @@ class Calls(Arguments):
     def _overwrite_arguments(self, call: Call) -> None:
         """Memory on the stack that the helper fills."""
         for regno, size in call.writes:
-            if regno < 0:
-                self._make_dynptr(call, -regno, size)
-                continue
             base = self.regs[regno]
             if isinstance(base, Pointer) and base.kind == "fp" and size:
                 low = base.off + (base.var.smin if base.var else 0)
                 spread = base.var.smax - base.var.smin if base.var else 0
+                if not self.may_leak:
+                    self._check_no_pointers(self.state.frames[base.frame], low, size + spread)
                 self._overwrite(self.state.frames[base.frame], low, size + spread)
+
+    def _check_no_pointers(self, frame: Frame, low: int, size: int) -> None:
+        for number in range((-low - size) // 8, (-low - 1) // 8 + 1):
+            if isinstance(frame.stack.get(number, ("", None))[1], Pointer):
+                raise Refusal("attempt to corrupt spilled pointer on stack")
 
     def _release_argument(self, call: Call) -> None:
         if call.release:
@@ -287,21 +295,16 @@ class Calls(Arguments):
         for frame in self.state.frames:
             for index, value in enumerate(frame.regs):
                 if value is not None and without(value) is None:
-                    frame.regs[index] = UNKNOWN if self.may_leak else None
+                    frame.regs[index] = self._nothing
             for number, (types, value) in list(frame.stack.items()):
                 if value is not None and without(value) is None:
                     frame.stack[number] = ("--------" if types[0] == "d" else types.replace("r", "m"), None)
 
-    def _acquire(self) -> int:
-        ref = self._new_id()
-        depth = max((at for at, one in enumerate(self.state.frames) if one.is_callback), default=0)
-        self.state.refs += (Ref(ref, self.slot, depth),)
-        return ref
-
     def _forget_packets(self) -> None:
         """The packet may lie elsewhere now."""
         self.state.replace(
-            lambda value: UNKNOWN if isinstance(value, Pointer) and (value.kind.startswith("pkt")) else value)
+            lambda value: self._nothing if isinstance(value, Pointer) and value.kind.startswith("pkt") else value)
+        self._forget_packet_slices()
 
     def _before_return(self, call: Call) -> int:
         """What single helpers ask beyond their prototype; the slot where the path goes on."""
@@ -420,7 +423,9 @@ class Calls(Arguments):
         if ret is Ret.DYNPTR_MEM_OR_NULL:
             held = call.dynptr
             assert held is not None, "the first argument is a dynptr"
-            return Pointer("mem_or_null", size=call.alloc_size, id=self._new_id(), ref=held.ref or held.id)
+            return Pointer("mem_or_null", size=call.alloc_size, id=self._new_id(), ref=held.ref, uid=held.id)
+        if ret is Ret.KPTR_OR_NULL:
+            return self._exchanged(call)
         kind = _GIVES.get(ret)
         if kind is None:
             raise Refusal(f"what {helper_text(helper.id)} returns is not supported by this verifier yet")
@@ -429,6 +434,14 @@ class Calls(Arguments):
         if helper.acquires:
             id = ref = self._acquire()
         return Pointer(kind, id=id, ref=ref, type="task_struct" if ret is Ret.BTF_TASK else helper.ret_btf)
+
+    def _exchanged(self, call: Call) -> Pointer:
+        """What lay in a map's value: the program's now."""
+        field = call.kptr
+        assert field is not None, "the first argument is a kptr"
+        ref = self._acquire()
+        kind = "percpu_ptr_or_null" if field.kind == PERCPU_KPTR else "ptr_or_null"
+        return Pointer(kind, type=field.target, id=ref, ref=ref)
 
     def _number(self, call: Call) -> Scalar:
         helper = call.helper
@@ -449,21 +462,6 @@ class Calls(Arguments):
         if is_lookup and spec.type in (MapType.SOCKMAP, MapType.SOCKHASH):
             ref = self._acquire()
         return Pointer("map_value_or_null", map=spec, fd=call.fd, size=spec.value_size, id=ref or self._new_id(), ref=ref, uid=call.uid)
-
-    # ---- dynptrs
-
-    def _make_dynptr(self, call: Call, regno: int, number: int) -> None:
-        """Two slots of the stack become a dynptr."""
-        base = self.regs[regno]
-        assert isinstance(base, Pointer), "the argument was checked"
-        frame = self.state.frames[base.frame]
-        self._deepen(frame, base.off)
-        is_ring = call.helper.name == "ringbuf_reserve_dynptr"
-        id = self._acquire() if is_ring else self._new_id()
-        for at, is_first in ((number, 1), (number - 1, 0)):
-            frame.stack[at] = ("dddddddd", Pointer(
-                "dynptr_ringbuf" if is_ring else "dynptr_local", id=id, ref=id if is_ring else 0, range=is_first))
-            frame.written[at] = 0
 
 
 def range_text(one: Scalar) -> str:

@@ -145,6 +145,10 @@ def make(
         if s32min >> 31 == s32max >> 31:
             u32min = max(u32min, s32min & M32)
             u32max = min(u32max, s32max & M32)
+        elif u32max < s32min & M32:
+            s32min, u32max = max(s32min, 0), min(u32max, s32max)
+        elif u32min > s32max:
+            s32max, u32min = min(s32max, -1), max(u32min, s32min & M32)
         if u32min > u32max or s32min > s32max:
             return None
         # signed and unsigned of the whole
@@ -154,6 +158,10 @@ def make(
         if smin >> 63 == smax >> 63:
             umin = max(umin, smin & M64)
             umax = min(umax, smax & M64)
+        elif umax < smin & M64:  # the signed range goes through 0, and of the two parts one is out
+            smin, umax = max(smin, 0), min(umax, smax)
+        elif umin > smax:
+            smax, umin = min(smax, -1), max(umin, smin & M64)
         if umin > umax or smin > smax:
             return None
         # the whole from the low half
@@ -321,6 +329,8 @@ def alu(op: int, left: Scalar, right: Scalar, is_wide: bool) -> Scalar:
         part = _LINEAR[op](a, b, bits)
     value, mask, smin, smax, umin, umax = part
     if is_wide:
+        if op == _LSH and right.umin == right.umax == 32:
+            smin, smax = left.s32min << 32, left.s32max << 32  # as in `<<= 32, s>>= 32`
         return make(value, mask, smin, smax, umin, umax) or UNKNOWN
     return make(value, mask, S64_MIN, S64_MAX, umin, umax, smin, smax, umin, umax) or UNKNOWN32
 

@@ -3,7 +3,7 @@
 Input: a register that points to such slots. Output: the dynptr there, or a new one. A slot of a dynptr has the bytes
 "dddddddd" and a Pointer of kind "dynptr_local", "dynptr_ringbuf", "dynptr_skb", "dynptr_xdp" or "dynptr_skb_meta": id is the
 dynptr's, ref what has to be released, size 1 in the slot that a program points to and 0 in the one above it. A slice of a
-dynptr is memory ("mem", "rdonly_mem") whose uid is the dynptr's id. A dynptr that the kernel hands to a callback is a
+dynptr is memory ("mem", "rdonly_mem") whose uid is the dynptr's id, and type "skb", "xdp" or "skb_meta" over a packet. A dynptr that the kernel hands to a callback is a
 register of kind "dynptr_ptr".
 
 Invariant: where one slot of a dynptr is written, both end, and so do its slices; one that has to be released is not
@@ -13,18 +13,22 @@ Source: kernel/bpf/verifier.c of Linux 6.18, process_dynptr_func, destroy_if_dyn
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bcc_py.verifier.arith import Arithmetic
-from bcc_py.verifier.domain import UNKNOWN, Pointer, Value
+from bcc_py.verifier.domain import UNKNOWN, Pointer
 from bcc_py.verifier.machine import MAX_STACK_BYTES
 from bcc_py.verifier.rules import Refusal
 from bcc_py.verifier.state import Frame, Slot
 
-__all__ = ["Dynptrs"]
+__all__ = ["PACKET_DYNPTRS", "Dynptrs"]
 
 _BYTES = 16
 _ENDED: Slot = ("--------", None)
-# what a dynptr is over, in Linux's sentences, where it is not its kind's name
-_MUTABLE_ONLY = "cannot pass pointer to const bpf_dynptr, the helper mutates it"
+_SLICES = ("mem", "mem_or_null", "rdonly_mem", "rdonly_mem_or_null")
+_PACKETS = ("skb", "xdp", "skb_meta")
+# dynptrs through which the packet is written: where it lies may change
+PACKET_DYNPTRS = ("dynptr_skb", "dynptr_skb_meta")
 
 
 class Dynptrs(Arithmetic):
@@ -36,7 +40,7 @@ class Dynptrs(Arithmetic):
         if value.kind not in ("fp", "dynptr_ptr"):
             raise Refusal(f"arg#{regno - 1} expected pointer to stack or const struct bpf_dynptr")
         if value.kind == "dynptr_ptr" and is_mutated:
-            raise Refusal(_MUTABLE_ONLY)
+            raise Refusal("cannot pass pointer to const bpf_dynptr, the helper mutates it")
         missing = f"Expected an initialized dynptr as arg #{regno - 1}"
         held = value
         if value.kind == "fp":
@@ -54,12 +58,15 @@ class Dynptrs(Arithmetic):
             raise Refusal("cannot release unowned const bpf_dynptr")
         unowned = f"arg {regno} is an unacquired reference"
         types, held = self.state.frames[value.frame].stack.get(self._slot_of_dynptr(value, unowned), _ENDED)
-        if types[0] != "d" or held is None or not held.ref:
+        if types[0] != "d" or not isinstance(held, Pointer) or not held.ref:
             raise Refusal(unowned)
         return self._take_dynptr(regno, value, wanted, is_mutated=True)
 
-    def _new_dynptr(self, regno: int, value: Pointer, kind: str, ref: int = 0) -> Pointer:
-        """The slots that value, in this register, points to become a dynptr. Raises Refusal."""
+    def _new_dynptr(
+        self, regno: int, value: Pointer, kind: str, ref: int = 0, is_reference: bool = False
+    ) -> Pointer:
+        """The slots that value, in this register, points to become a dynptr. ref: what has to be released, of a clone's
+        model; is_reference: it is something new to be released. Raises Refusal."""
         taken = "Dynptr has to be an uninitialized dynptr"
         if value.kind not in ("fp", "dynptr_ptr"):
             raise Refusal(f"arg#{regno - 1} expected pointer to stack or const struct bpf_dynptr")
@@ -72,6 +79,7 @@ class Dynptrs(Arithmetic):
         self._deepen(frame, value.off)
         self._end_dynptrs(frame, value.off, value.off + _BYTES)
         self._has_special_slots = True
+        ref = self._acquire() if is_reference else ref
         id = self._new_id()
         made = Pointer(kind, id=id, ref=ref, size=1)
         frame.stack[number] = ("dddddddd", made)
@@ -110,8 +118,12 @@ class Dynptrs(Arithmetic):
         for one in (number, number - 1):
             frame.stack[one] = _ENDED
             frame.written[one] = 0
-        self._forget(lambda value: value.uid == id and value.kind.removesuffix("_or_null") in ("mem", "rdonly_mem"))
+        self._forget(lambda value: value.uid == id and value.kind in _SLICES)
 
     def _forget_packet_slices(self) -> None:
         """The packet may lie elsewhere now: slices of dynptrs over it are nothing any more."""
-        self._forget(lambda value: value.type.startswith("slice") and value.kind.removesuffix("_or_null") in ("mem", "rdonly_mem"))
+        self._forget(lambda value: value.type in _PACKETS and value.kind in _SLICES)
+
+    def _forget(self, is_meant: Callable[[Pointer], bool]) -> None:
+        nothing = UNKNOWN if self.may_leak else None
+        self.state.replace(lambda value: nothing if isinstance(value, Pointer) and is_meant(value) else value)

@@ -22,12 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bcc_py.isa import PSEUDO_CALL, Insn
+from bcc_py.isa import PSEUDO_CALL, PSEUDO_KFUNC_CALL, Insn
 from bcc_py.spec import ProgramSpec
-from bcc_py.verifier.calls import MAX_FRAMES, Calls
+from bcc_py.verifier.calls import MAX_FRAMES
 from bcc_py.verifier.domain import UNKNOWN, Pointer, Value
 from bcc_py.verifier.env import VerifierEnv
 from bcc_py.verifier.form import Shape, faults
+from bcc_py.verifier.kernel_functions import KernelFunctions
 from bcc_py.verifier.log import Log
 from bcc_py.verifier.machine import MAX_STACK_BYTES, PATH_ENDS, Finding
 from bcc_py.verifier.precision import close_loop, inherit, remember
@@ -41,7 +42,7 @@ _LDDW, _CALL, _EXIT, _JA, _GOTOL, _MAY_GOTO = 0x18, 0x85, 0x95, 0x05, 0x06, 0xE5
 _MAX_HISTORY = 40
 
 
-class Explorer(Calls):
+class Explorer(KernelFunctions):
     """One exploration of one program. run() does it once."""
 
     def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv, log: Log | None) -> None:
@@ -85,7 +86,7 @@ class Explorer(Calls):
             if one.kind == "scalar":
                 regs[regno] = UNKNOWN
             else:
-                id = self._new_id() if one.kind.endswith("_or_null") else 0
+                id = self._new_id() if one.kind.endswith("_or_null") or one.kind == "dynptr" else 0
                 kind = "dynptr_ptr" if one.kind == "dynptr" else one.kind
                 regs[regno] = Pointer(kind, size=one.size, type=one.type, id=id)
         regs[10] = Pointer("fp")
@@ -182,10 +183,6 @@ class Explorer(Calls):
             state.history += 1
         return False
 
-    def _is_turning(self, slot: int) -> bool:
-        """The instruction at slot, where a loop without a bound turns, may turn once more."""
-        return True
-
     def _may_goto(self, insn: Insn) -> int:
         """A loop that the kernel ends after very many turns: once more, or out."""
         state = self.state.copy()
@@ -202,6 +199,8 @@ class Explorer(Calls):
         code = insn.code
         self._jumps += 1
         if code == _CALL:
+            if insn.src == PSEUDO_KFUNC_CALL:
+                return self._call_kernel(insn)
             return self._call_function(insn) if insn.src == PSEUDO_CALL else self._call_helper(insn)
         if code == _EXIT:
             return self._exit()

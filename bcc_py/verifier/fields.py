@@ -1,4 +1,4 @@
-"""What a map's value holds that the kernel keeps for itself: locks, timers, lists.
+"""What a map's value holds that the kernel keeps for itself: locks, timers, lists, pointers to objects.
 
 Input: a MapSpec with the BTF of its value. Output: the fields by kind and offset. A map without BTF has none, as for
 the kernel. Source: kernel/bpf/btf.c of Linux 6.18, btf_parse_fields."""
@@ -11,24 +11,39 @@ from dataclasses import dataclass
 
 from bcc_py.spec import MapSpec
 from cfront.btf import Btf
-from cfront.ctype import Array, CType, Record
+from cfront.ctype import Array, CType, Pointer, Record
 
-__all__ = ["Special", "has_lock", "special_at", "special_fields"]
+__all__ = ["KPTR", "PERCPU_KPTR", "UNTRUSTED_KPTR", "UPTR", "Special", "has_lock", "special_at", "special_fields"]
 
 _KINDS = frozenset((
     "bpf_spin_lock", "bpf_res_spin_lock", "bpf_timer", "bpf_wq", "bpf_list_head", "bpf_list_node", "bpf_rb_root", "bpf_rb_node",
     "bpf_refcount", "bpf_task_work",
 ))
+# pointers to objects, by the tag of their type -> their name in Linux's sentences
+KPTR, PERCPU_KPTR, UNTRUSTED_KPTR, UPTR = "kptr", "percpu_kptr", "kptr_untrusted", "uptr"
+_POINTERS = frozenset((KPTR, PERCPU_KPTR, UNTRUSTED_KPTR, UPTR))
 _MAX_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """A field of the kernel's. kind: the struct's name; off, size: bytes."""
+    """A field of the kernel's. kind: the struct's name, or the tag of a pointer ("kptr", "percpu_kptr", "kptr_untrusted",
+    "uptr"); off, size: bytes; target: the struct that a pointer points to, and its bytes in the map's types."""
 
     kind: str
     off: int
     size: int
+    target: str = ""
+    target_bytes: int = 0
+
+    @property
+    def is_pointer(self) -> bool:
+        return self.kind in _POINTERS
+
+    @property
+    def name(self) -> str:
+        """As Linux's sentences call it."""
+        return KPTR if self.kind == UNTRUSTED_KPTR else self.kind
 
 
 def special_fields(spec: MapSpec) -> tuple[Special, ...]:
@@ -49,7 +64,9 @@ def _fields(btf: bytes, value_type: int) -> tuple[Special, ...]:
 def _walk(type: CType, base: int, depth: int) -> Iterator[Special]:
     if depth > _MAX_DEPTH:
         return
-    if isinstance(type, Array) and isinstance(type.element, Record):
+    if isinstance(type, Pointer) and type.tag in _POINTERS and isinstance(type.target, Record):
+        yield Special(type.tag, base, 8, type.target.name, type.target.size)
+    if isinstance(type, Array) and isinstance(type.element, Record | Pointer):
         for index in range(min(type.count or 0, 64)):
             yield from _walk(type.element, base + index * type.element.size, depth + 1)
     if not isinstance(type, Record):
@@ -60,6 +77,13 @@ def _walk(type: CType, base: int, depth: int) -> Iterator[Special]:
     for one in type.fields or ():
         if one.bit_size is None:
             yield from _walk(one.type, base + one.offset, depth + 1)
+
+
+@functools.lru_cache(maxsize=256)
+def struct_fields(btf: bytes, struct: str) -> tuple[Special, ...]:
+    """The fields of a struct of the program's that belong to the kernel, by offset."""
+    type = Btf(btf).find("struct", struct) if btf else None
+    return tuple(sorted(_walk(type, 0, 0), key=lambda one: one.off)) if type is not None else ()
 
 
 def has_lock(spec: MapSpec) -> bool:

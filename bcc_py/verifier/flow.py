@@ -24,8 +24,11 @@ __all__ = ["ALL_SLOTS", "LOAD_ACQUIRE", "SLOT_BIT", "STORE_RELEASE", "liveness",
 
 SLOT_BIT = 16
 ALL_SLOTS = ((1 << 64) - 1) << SLOT_BIT
+# any slot of a caller's frame, within a function that may have been shown some
+_FOREIGN = 1 << SLOT_BIT + 64
+_ANY_SLOT = ALL_SLOTS | _FOREIGN
 _CALL, _EXIT, _JA, _GOTOL = 0x85, 0x95, 0x05, 0x06
-LOAD_ACQUIRE, STORE_RELEASE = 0x100, 0x110
+LOAD_ACQUIRE, STORE_RELEASE, _CMPXCHG = 0x100, 0x110, 0xF1
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _ARGS = 0x3E
 _LOOK_UP = HELPER_IDS["map_lookup_elem"]
@@ -178,7 +181,7 @@ def _weigh_load(insn: Insn, after: int, base: int, pointers: int) -> int:
     is_wanted = after >> insn.dst & 1
     after = after & ~(1 << insn.dst) | 1 << base
     if is_wanted and pointers >> base & 1:
-        after |= _slot_of(insn, base) or ALL_SLOTS
+        after |= _slot_of(insn, base) or _ANY_SLOT
     return after
 
 
@@ -187,12 +190,15 @@ def _weigh_store(insn: Insn, after: int, pointers: int) -> int:
     if insn.code & 0xE0 == 0xC0 and insn.imm == LOAD_ACQUIRE:
         return _weigh_load(insn, after, insn.src, pointers)
     if insn.code & 0xE0 == 0xC0 and insn.imm != STORE_RELEASE:
-        # read, change, write: what is fetched is forgotten, so are the operands
-        return after | dst
+        # read, change, write: the operands are forgotten, and what lay there unless it is fetched
+        fetched = 1 if insn.imm == _CMPXCHG else 1 << insn.src if insn.imm & 1 else 0
+        if after & fetched and pointers >> insn.dst & 1:
+            after |= _slot_of(insn, insn.dst) or _ANY_SLOT
+        return after & ~fetched | dst
     if not pointers >> insn.dst & 1:
         return after | dst
     slot = _slot_of(insn, insn.dst)
-    is_wanted = after & (slot or ALL_SLOTS)
+    is_wanted = after & (slot or _ANY_SLOT)
     if slot and _SIZES[insn.code & 0x18] == 8:
         after &= ~slot
     return after | dst | (1 << insn.src if is_wanted and insn.code & 7 == 3 else 0)
@@ -201,21 +207,21 @@ def _weigh_store(insn: Insn, after: int, pointers: int) -> int:
 def _weigh_jump(insn: Insn, after: int, pointers: int) -> int:
     code = insn.code
     if code == _EXIT:
-        return 1
+        return 1 | _FOREIGN
     if code in (_JA, _GOTOL):
         return after
     if code != _CALL:
         return after | 1 << insn.dst | (1 << insn.src if code & 8 else 0)
     after &= ~_CLOBBERED
     if insn.src == PSEUDO_CALL:
-        return after | _ARGS | (ALL_SLOTS if pointers & _ARGS else 0)
-    helper = HELPER_BY_ID.get(insn.imm)
+        return after | _ARGS | (_ANY_SLOT if pointers & _ARGS else 0)
+    helper = HELPER_BY_ID.get(insn.imm) if not insn.src else None
     if helper is None:
-        return after | _ARGS
+        return after | _ARGS | (_ANY_SLOT if pointers & _ARGS else 0)
     for number, arg in enumerate(helper.args, 1):
         if arg is not Arg.ANYTHING:
             after |= 1 << number
     if (insn.imm == _LOOK_UP and pointers & 1 << 2) or (Arg.FUNC in helper.args and pointers & _ARGS):
         # a known key in an array; what a callback is shown
-        after |= ALL_SLOTS
+        after |= _ANY_SLOT
     return after

@@ -17,7 +17,7 @@ from cfront.btf import Btf
 from cfront.ctype import Array, CType, Enum, Function, Integer, Pointer, Record, Void
 from cfront.uapi import ProgType
 
-__all__ = ["GlobalFunction", "Parameter", "global_functions", "returns_int", "static_functions"]
+__all__ = ["GlobalFunction", "Parameter", "global_functions", "is_context", "returns_int", "static_functions"]
 
 _P = ProgType
 _SKB = (_P.SOCKET_FILTER, _P.SCHED_CLS, _P.SCHED_ACT, _P.CGROUP_SKB, _P.LWT_IN, _P.LWT_OUT, _P.LWT_XMIT, _P.LWT_SEG6LOCAL,
@@ -123,7 +123,7 @@ def _parameter(index: int, one: CType, tags: frozenset[str], type: ProgType, nam
 
 def _pointer(index: int, target: CType, tags: frozenset[str], type: ProgType) -> Parameter:
     wrong = Refusal(f"arg#{index} has invalid combination of tags")
-    if "ctx" in tags or _is_context(target, type):
+    if "ctx" in tags or is_context(target, type):
         if tags - {"ctx"}:
             raise wrong
         return Parameter("ctx")
@@ -147,7 +147,8 @@ def _pointer(index: int, target: CType, tags: frozenset[str], type: ProgType) ->
     return Parameter("mem" if "nonnull" in tags else "mem_or_null", size)
 
 
-def _is_context(target: CType, type: ProgType) -> bool:
+def is_context(target: CType, type: ProgType) -> bool:
+    """The struct is what such a program's context is to C."""
     names = _CONTEXT_OF.get(type, ())
     return isinstance(target, Record) and target.name in names
 

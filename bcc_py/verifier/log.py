@@ -358,7 +358,8 @@ def value_text(value: Value, depth: int = 0) -> str:
         if value.var is None:
             return f"fp{frame}{_signed(value.off)}"
         return f"fp{frame}({','.join(_pointer_fields(value))})"
-    return f"{value.kind_text}{value.type}({','.join(_pointer_fields(value))})"
+    type = "" if "mem" in value.kind else value.type
+    return f"{value.kind_text}{type}({','.join(_pointer_fields(value))})"
 
 
 def slot_text(slot: Slot, depth: int = 0) -> str:
@@ -374,7 +375,7 @@ def slot_text(slot: Slot, depth: int = 0) -> str:
 
 def _is_upper(slot: Slot) -> bool:
     """Whether this is the upper half of what is shown at the lower one."""
-    return slot[0][0] == "d" and isinstance(slot[1], Pointer) and not slot[1].range
+    return slot[0][0] == "d" and isinstance(slot[1], Pointer) and not slot[1].size
 
 
 def _scalar_text(value: Scalar) -> str:

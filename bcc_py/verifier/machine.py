@@ -7,6 +7,7 @@ that are left for later."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from bcc_py.spec import ProgramSpec
 from bcc_py.verifier.domain import UNKNOWN, UNKNOWN32, Pointer, Value, unsigned_range
@@ -18,7 +19,8 @@ from bcc_py.verifier.log import Log
 from bcc_py.verifier.precision import Checkpoint, need
 from bcc_py.verifier.prune import Pruner
 from bcc_py.verifier.rules import GPL_LICENSES, Refusal
-from bcc_py.verifier.state import Frame, State
+from bcc_py.verifier.state import Frame, Ref, State
+from cfront.btf import Btf
 
 __all__ = ["LOADED", "M32", "MAX_STACK_BYTES", "MAX_VAR_OFF", "PATH_ENDS", "SIZES", "Finding", "Machine"]
 
@@ -69,6 +71,8 @@ class Machine:
         self.insn_limit = env.insn_limit
         self.privileges = env.privileges
         self.may_leak = self.allow_uninit_stack = self.is_spec_bypassed = env.privileges.perfmon
+        # what is left of a pointer that is no longer good for anything
+        self._nothing = UNKNOWN if self.may_leak else None
         self.is_strict = bool(program.flags & BPF_F_STRICT_ALIGNMENT)
         self.is_sleepable = bool(program.flags & BPF_F_SLEEPABLE)
         self.cpus = env.cpus
@@ -95,6 +99,13 @@ class Machine:
         self.regs = regs
         self.sources = self.frame.sources
         self._loaded_from = 0
+        # some slot of a stack may be more than bytes: a dynptr, an iterator
+        self._has_special_slots = False
+
+    @cached_property
+    def own_types(self) -> Btf | None:
+        """The program's types."""
+        return Btf(self.program.btf) if self.program.btf else None
 
     def _enter_frame(self) -> None:
         self.frame = self.state.frames[-1]
@@ -103,7 +114,7 @@ class Machine:
 
     def _push(self, state: State, slot: int) -> None:
         if len(self._pending) >= _MAX_PENDING:
-            raise Refusal(f"The sequence of {len(self._pending)} jumps is too complex.")
+            raise Refusal(f"The sequence of {len(self._pending) + 1} jumps is too complex.")
         if self.log:
             self.log.put_by(len(self._pending))
         self._pending.append((state, self.slot, slot, self._parent))
@@ -119,6 +130,19 @@ class Machine:
     def _new_id(self) -> int:
         self._ids += 1
         return self._ids
+
+    def _acquire(self) -> int:
+        """A new id of something that has to be released."""
+        ref = self._new_id()
+        depth = max((at for at, one in enumerate(self.state.frames) if one.is_callback), default=0)
+        self.state.refs += (Ref(ref, self.slot, depth),)
+        return ref
+
+    def _deepen(self, frame: Frame, low: int) -> None:
+        """The function's stack goes down to low."""
+        depth = -low + 7 & ~7
+        if depth > self.finding.stack_bytes[frame.function]:
+            self.finding.stack_bytes[frame.function] = depth
 
     # ---- registers
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from bcc_py.isa import Insn
-from bcc_py.spec import MapSpec
-from bcc_py.verifier.arith import Arithmetic
 from bcc_py.verifier.contexts import BTF_CONTEXTS, SOCKETS, context_access, flow_keys_access, socket_access
 from bcc_py.verifier.domain import (
     UNKNOWN,
@@ -18,10 +16,11 @@ from bcc_py.verifier.domain import (
     tnum_text,
     with_id,
 )
-from bcc_py.verifier.fields import special_fields
+from bcc_py.verifier.fields import special_fields, struct_fields
 from bcc_py.verifier.flow import LOAD_ACQUIRE, STORE_RELEASE
+from bcc_py.verifier.kptr import Kptrs
 from bcc_py.verifier.machine import LOADED, MAX_STACK_BYTES, MAX_VAR_OFF, SIZES
-from bcc_py.verifier.objects import struct_access
+from bcc_py.verifier.objects import is_allocated, is_object, struct_access, walked
 from bcc_py.verifier.rules import BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG, Refusal
 from bcc_py.verifier.state import SPILLED, Frame, Slot
 from cfront.uapi import MapType, ProgType
@@ -32,7 +31,6 @@ _CMPXCHG = 0xF1
 _UNWRITTEN: Slot = ("--------", None)
 # what a load or store with ordering may not reach
 _NOT_ATOMIC = frozenset(("ctx", "pkt", "pkt_meta", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock"))
-_OBJECTS = frozenset(("ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr"))
 PACKET_WRITERS = frozenset((
     ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP, ProgType.LWT_XMIT, ProgType.SK_SKB, ProgType.SK_MSG, ProgType.CGROUP_SOCKOPT,
 ))
@@ -59,7 +57,7 @@ _DESCRIPTIONS = {
 }
 
 
-class Memory(Arithmetic):
+class Memory(Kptrs):
     """Accesses by instructions; memory given to helpers is held to the same regions."""
 
     def _load(self, insn: Insn) -> int:
@@ -114,13 +112,13 @@ class Memory(Arithmetic):
                 "variable offset stack pointer cannot be passed into helper function; "
                 f"var_off={tnum_text(base.var)} off={base.off + insn.off} size={size}")
         loaded = self._access(insn.dst, insn.off, size, None)
+        sources = self._loaded_from
         if isinstance(loaded, Pointer) and not self.may_leak and isinstance(base, Pointer):
             raise Refusal(f"leaking pointer from stack off {base.off + insn.off}")
         self._access(insn.dst, insn.off, size, LOADED[size])
         if fetched >= 0:
-            # never the number that lay there: flow.py does not weigh memory for atomics
-            self.regs[fetched] = LOADED[size]
-            self.sources[fetched] = 0
+            self.regs[fetched] = loaded
+            self.sources[fetched] = sources
 
     def _check_atomic_target(self, regno: int, off: int, size: int, doing: str) -> None:
         base = self.regs[regno]
@@ -191,10 +189,13 @@ class Memory(Arithmetic):
             flow_keys_access(base.off + off, size)
         elif kind in SOCKETS:
             socket_access(kind, base.off + off, size, is_write, regno)
-        elif kind in _OBJECTS:
-            return self._access_object(regno, base, off, size, store)
         elif kind == "map_ptr":
             return self._access_map(regno, base, off, size, store)
+        elif is_object(base) and not base.is_maybe_null:
+            return self._access_object(regno, base, off, size, store)
+        elif kind == "rdonly_untrusted_mem":
+            if is_write:
+                raise Refusal(f"R{regno} cannot write into {kind}")
         else:
             raise Refusal(f"R{regno} invalid mem access '{base.kind_text}'")
         return LOADED[size]
@@ -222,28 +223,43 @@ class Memory(Arithmetic):
             raise Refusal(f"R{regno} is {name} invalid negative access: off={off}")
         if store is not None:
             raise Refusal(f"only read from {name} is supported")
-        return self._member(regno, name, off, size, is_trusted=False)
+        return self._member(regno, Pointer("untrusted_ptr", type=name), off, size)
 
     def _access_object(self, regno: int, base: Pointer, off: int, size: int, store: Value | None) -> Value:
-        """A member of one of the kernel's objects."""
+        """A member of one of the kernel's objects, or of one that the program allocated."""
         name = base.type
         if not self.may_leak:
             raise Refusal(f"'struct {name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN")
-        if not self.is_gpl:
+        if not self.is_gpl and not is_allocated(base):
             raise Refusal(f"Cannot access kernel 'struct {name}' from non-GPL compatible program")
         if base.off + off < 0:
             raise Refusal(f"R{regno} is ptr_{name} invalid negative access: off={base.off + off}")
         if base.var is not None:
-            raise Refusal(f"R{regno} is ptr_{name} invalid variable offset: off={off}, var_off={tnum_text(base.var)}")
-        if store is not None:
+            raise Refusal(f"R{regno} is ptr_{name} invalid variable offset: off={base.off + off}, var_off={tnum_text(base.var)}")
+        if "percpu" in base.kind:
+            raise Refusal(f"R{regno} is ptr_{name} access percpu memory: off={base.off + off}")
+        if store is not None and ("untrusted" in base.kind or not is_allocated(base)):
             raise Refusal("only read is supported")
-        return self._member(regno, name, base.off + off, size, is_trusted=base.kind == "trusted_ptr")
+        return self._member(regno, base, base.off + off, size)
 
-    def _member(self, regno: int, name: str, off: int, size: int, is_trusted: bool) -> Value:
-        if self.types is None:
-            raise Refusal(f"R{regno} points to struct {name}, which is not in this kernel's types")
-        member = struct_access(self.types, name, off, size)
-        return LOADED[size] if not member else Pointer("untrusted_ptr", type=member)
+    def _member(self, regno: int, base: Pointer, off: int, size: int) -> Value:
+        is_own = is_allocated(base)
+        types = self.own_types if is_own else self.types
+        if types is None:
+            raise Refusal(f"R{regno} points to struct {base.type}, which is not in this kernel's types")
+        if is_own:
+            self._check_own_fields(base.type, off, size)
+        member = struct_access(types, base.type, off, size, "untrusted" in base.kind, is_own)
+        if member is None or not member.struct:
+            return LOADED[size]
+        kind = walked(base, member, self._is_in_rcu())
+        return Pointer(kind, type=member.struct, id=self._new_id() if kind.endswith("_or_null") else 0)
+
+    def _check_own_fields(self, struct: str, off: int, size: int) -> None:
+        """What the kernel keeps in an object that the program allocated is not to be touched."""
+        for one in struct_fields(self.program.btf, struct):
+            if off < one.off + one.size and one.off < off + size:
+                raise Refusal(f"direct access to {one.kind} is disallowed")
 
     def _note_kind(self, kind: str) -> None:
         kinds = self.finding.kinds
@@ -291,19 +307,13 @@ class Memory(Arithmetic):
             raise Refusal(f"read from map forbidden, value_size={base.size} off={base.off + off} size={size}")
         self._check_region(regno, base, off, size)
         if spec.btf:
-            self._check_special(spec, base, off, size)
+            field = self._kptr_touched(special_fields(spec), base, off, size, is_direct=True)
+            if field is not None:
+                return self._access_kptr(field, store)
         if store is None and spec.initial and spec.flags & BPF_F_RDONLY_PROG and base.var is None:
             at = base.off + off
             return const(int.from_bytes(spec.initial[at : at + size], "little"))
         return LOADED[size]
-
-    def _check_special(self, spec: MapSpec, base: Pointer, off: int, size: int) -> None:
-        """What the kernel keeps in a value is not to be touched."""
-        low = base.off + off + (base.var.smin if base.var else 0)
-        high = base.off + off + (base.var.umax if base.var else 0) + size
-        for one in special_fields(spec):
-            if low < one.off + one.size and one.off < high:
-                raise Refusal(f"{one.kind} cannot be accessed directly by load/store")
 
     def _check_moved_value(self, regno: int, moved: Pointer) -> None:
         try:
@@ -371,6 +381,8 @@ class Memory(Arithmetic):
                 self.state.history += 1
                 self._loaded_from = frame.sources_of_slot(base.frame, (-low - 1) // 8)
             return value
+        if self._has_special_slots:
+            self._end_dynptrs(frame, low, high + size)
         if isinstance(store, Pointer) and store.kind == "fp" and base.frame != len(self.state.frames) - 1 and low == high:
             if size != 8:
                 raise Refusal("invalid size of register spill")
@@ -418,11 +430,6 @@ class Memory(Arithmetic):
             raise Refusal(f"invalid variable-offset{what} stack R{regno} var_off={tnum} off={fixed} size={size}")
         return low, high
 
-    def _deepen(self, frame: Frame, low: int) -> None:
-        depth = -low + 7 & ~7
-        if depth > self.finding.stack_bytes[frame.function]:
-            self.finding.stack_bytes[frame.function] = depth
-
     def _spill(self, frame: Frame, at: int, size: int, value: Value) -> None:
         number, first = (-at - 1) // 8, at & 7
         if size == 8 and (isinstance(value, Pointer) or self.privileges.bpf):
@@ -462,6 +469,8 @@ class Memory(Arithmetic):
                 raise Refusal("invalid size of register fill")
             if first == 0 and size <= count:
                 return low_bytes(spilled, size)
+        if spilled is not None and not count:
+            raise Refusal(f"invalid read from stack off {at}+0 size {size}")
         wanted = types[first : first + size]
         missing = wanted.find("-")
         if missing >= 0 and not self.allow_uninit_stack:
@@ -488,11 +497,12 @@ class Memory(Arithmetic):
     def _check_initialised(
         self, regno: int, base: Pointer, frame: Frame, low: int, size: int, is_indirect: bool = True
     ) -> None:
-        if self.allow_uninit_stack:
+        if self.allow_uninit_stack and not self._has_special_slots:
             return
+        sound = "mr0-" if self.allow_uninit_stack else "mr0"
         for at in range(low, low + size):
-            types, _ = frame.stack.get((-at - 1) // 8, _UNWRITTEN)
-            if types[at & 7] == "-":
+            types, spilled = frame.stack.get((-at - 1) // 8, _UNWRITTEN)
+            if types[at & 7] not in sound or (isinstance(spilled, Pointer) and not self.may_leak):
                 var = base.var
                 if var is None:
                     raise Refusal(f"invalid read from stack R{regno} off {low}+{at - low} size {size}")

@@ -41,6 +41,8 @@ class Pruner:
     def __init__(self, shape: Shape, is_lax: bool) -> None:
         self.peak = 0
         self._is_lax = is_lax
+        # sums are masked by how far they may go, so paths that differ in a number differ
+        self.are_numbers_exact = False
         self._live = shape.live
         self._weighed = shape.weighed
         self._kept = 0
@@ -87,8 +89,10 @@ class Pruner:
                 continue
             dropped = None
             for one in near:
-                needed = one.needed if one.head is None or one.open_head() is None else -1
-                if subsumes(one.state, state, live, weighed, self._after_call, needed, is_lax=self._is_lax):
+                is_known = not self.are_numbers_exact and (one.head is None or one.open_head() is None)
+                needed = one.needed if is_known else -1
+                if subsumes(one.state, state, live, weighed, self._after_call, needed, is_lax=self._is_lax,
+                            has_same_numbers=self.are_numbers_exact):
                     one.hits += 1
                     if index:
                         shapes.insert(0, shapes.pop(index))

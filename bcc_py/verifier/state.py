@@ -2,7 +2,7 @@
 
 A State is changed in place while its path is followed; copy() is taken at branches and checkpoints, and
 Values in it are shared, since they never change. A stack slot is 8 bytes: a type for each byte ("r" of a
-spilled register, "m" something, "0" zero, "-" never written) and the spilled Value, which is in the
+spilled register, "d" of a dynptr, "m" something, "0" zero, "-" never written) and the spilled Value, which is in the
 lowest bytes. Slots nobody wrote are absent.
 
 subsumes(old, new) is the reason why exploration ends: if nothing bad can follow old, and every concrete
@@ -23,6 +23,8 @@ __all__ = ["PLACES", "Frame", "Ref", "Slot", "State", "subsumes"]
 
 Slot = tuple[str, Value | None]
 SPILLED = "rrrrrrrr"
+# slots that are more than bytes: of a dynptr, an iterator, a saved interrupt state
+SPECIAL = "dif"
 # registers and stack slots of one frame, as bits (flow.py)
 PLACES = SLOT_BIT + 64
 
@@ -74,7 +76,7 @@ class Ref(NamedTuple):
 class State:
     """frames: the main function first. refs: what is not released yet. lock: what the held spin lock is part of (a
     map's descriptor, the map's uid, the value's id). rcu, preempt, irqs: how many RCU read sections, regions without
-    preemption and (ids of) regions without interrupts the path is in. turn: how many times the path went round an open-ended
+    preemption and (which) regions without interrupts the path is in. turn: how many times the path went round an open-ended
     loop. history: what Linux would have noted
     of the path since its latest checkpoint. is_speculative: no execution gets here, but a processor may, for a moment. is_async: begun by a timer."""
 
@@ -86,7 +88,7 @@ class State:
         self.lock: tuple[int, int, int] | None = None
         self.rcu = 0
         self.preempt = 0
-        self.irqs: tuple[int, ...] = ()
+        self.irqs: tuple[Ref, ...] = ()
         self.turn = 0
         self.history = 0
         self.is_speculative = False
@@ -164,13 +166,14 @@ class _Ids:
 
 def subsumes(
     old: State, new: State, live: int, weighed: int, after_call: Callable[[Frame], tuple[int, int]], needed: int = 0,
-    is_exact: bool = False, is_lax: bool = False,
+    is_exact: bool = False, is_lax: bool = False, has_same_numbers: bool = False,
 ) -> bool:
     """True when old stands for every concrete state that new stands for; with is_exact, for the very same ones.
 
     live, weighed: what counts in the innermost frame (flow.py); after_call(callee): the same for a caller;
     needed: places whose numbers decided something on the ways on from old (precision.py). Numbers that are
-    not weighed or not needed are all alike, unless is_exact. is_lax: stack bytes that nobody wrote may be read."""
+    not weighed or not needed are all alike, unless is_exact. is_lax: stack bytes that nobody wrote may be read.
+    has_same_numbers: numbers must not be narrower either."""
     if (len(old.frames) != len(new.frames) or len(old.refs) != len(new.refs)
             or (old.is_speculative and not new.is_speculative) or old.is_async != new.is_async
             or (old.lock is None) != (new.lock is None) or old.rcu != new.rcu or old.preempt != new.preempt
@@ -191,11 +194,13 @@ def subsumes(
                     continue
                 if not _value(left, right, ids, is_exact):
                     return False
+                if has_same_numbers and isinstance(left, Scalar) and isinstance(right, Scalar) and not left.same_set(right):
+                    return False
         if not _stack(a.stack, b.stack, ids, is_exact, numbers >> SLOT_BIT, weighty):
             return False
     if old.lock is not None and new.lock is not None and not _same_lock(old.lock, new.lock, ids):
         return False
-    return all(ids.match(x.id, y.id) for x, y in zip(old.refs, new.refs, strict=True))
+    return all(ids.match(x.id, y.id) for x, y in zip(old.refs + old.irqs, new.refs + new.irqs, strict=True))
 
 
 def _same_lock(old: tuple[int, int, int], new: tuple[int, int, int], ids: _Ids) -> bool:
@@ -247,7 +252,7 @@ def _stack(
         other = new.get(number)
         if other is slot and (slot[1] is None or (isinstance(slot[1], Scalar) and not slot[1].id)):
             continue
-        if not weighed >> number & 1 and slot[0][0] not in "di" and (other is None or not isinstance(other[1], Pointer)):
+        if not weighed >> number & 1 and slot[0][0] not in SPECIAL and (other is None or not isinstance(other[1], Pointer)):
             continue
         if other is None:
             return False
@@ -260,10 +265,21 @@ def _stack(
     return True
 
 
+def _special(old: Value | None, new: Value | None, ids: _Ids, is_exact: bool) -> bool:
+    """What the kernel keeps in a slot: a dynptr, an iterator, an interrupt state."""
+    if not isinstance(old, Pointer) or not isinstance(new, Pointer):
+        return old is new
+    if old.kind != new.kind or old.type != new.type or old.size != new.size or (is_exact and old.range != new.range):
+        return False
+    return all(ids.match(a, b) if a and b else a == b for a, b in ((old.id, new.id), (old.ref, new.ref)))
+
+
 def _slot(old: Slot, new: Slot, ids: _Ids, is_exact: bool) -> bool:
     if is_exact and old[0] != new[0]:
         return False
-    if "r" in old[0] and (new[0].count("r") != old[0].count("r") or not _value(old[1], new[1], ids, is_exact)):
+    if old[0][0] in SPECIAL:
+        return old[0] == new[0] and _special(old[1], new[1], ids, is_exact)
+    if old[1] is not None and (new[0].count("r") != old[0].count("r") or not _value(old[1], new[1], ids, is_exact)):
         return False
     for want, have in zip(old[0], new[0], strict=True):
         if want == have or want == "-":

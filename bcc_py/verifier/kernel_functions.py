@@ -1,0 +1,221 @@
+"""Calls of the kernel's own functions (kfuncs).
+
+Input: a call by name, the registers. Output: what the function gives, and what it changes of the path's state: references,
+RCU read sections, preemption, interrupts, iterators. Invariant: a function that the kernel would not let this program
+call, or whose prototype is not known, is refused.
+
+Source: kernel/bpf/verifier.c of Linux 6.18, check_kfunc_call (behaviour and sentences)."""
+
+from __future__ import annotations
+
+from bcc_py.isa import Insn
+from bcc_py.verifier.domain import UNKNOWN, Pointer, Value
+from bcc_py.verifier.kernel_arguments import KernelArguments, KernelCall
+from bcc_py.verifier.kernel_functions_table import KernelFunction, Trait, kernel_function
+from bcc_py.verifier.machine import PATH_ENDS
+from bcc_py.verifier.memory import PACKET_WRITERS
+from bcc_py.verifier.objects import names_of_type, type_word
+from bcc_py.verifier.rules import Refusal
+from cfront import ctype
+from cfront.btf import Btf
+from cfront.ctype import CType, Function, Record, Void
+from cfront.uapi import ProgType
+
+__all__ = ["KernelFunctions"]
+
+_P = ProgType
+# what a program's context is to the kernel
+_SKB = (_P.SOCKET_FILTER, _P.SCHED_CLS, _P.SCHED_ACT, _P.CGROUP_SKB, _P.LWT_IN, _P.LWT_OUT, _P.LWT_XMIT, _P.LWT_SEG6LOCAL, _P.SK_SKB)
+_KERNEL_CONTEXT = {
+    **dict.fromkeys(_SKB, "sk_buff"), _P.XDP: "xdp_buff", _P.FLOW_DISSECTOR: "bpf_flow_dissector", _P.KPROBE: "pt_regs",
+    _P.PERF_EVENT: "bpf_perf_event_data_kern", _P.RAW_TRACEPOINT: "bpf_raw_tracepoint_args", _P.CGROUP_SOCK: "sock",
+    _P.CGROUP_SOCK_ADDR: "bpf_sock_addr_kern", _P.SOCK_OPS: "bpf_sock_ops_kern", _P.SK_MSG: "sk_msg",
+    _P.CGROUP_SYSCTL: "bpf_sysctl_kern", _P.CGROUP_SOCKOPT: "bpf_sockopt_kern", _P.SK_REUSEPORT: "sk_reuseport_kern",
+    _P.SK_LOOKUP: "bpf_sk_lookup_kern", _P.NETFILTER: "bpf_nf_ctx",
+}
+_SLICE_OF = {"dynptr_skb": "skb", "dynptr_xdp": "xdp", "dynptr_skb_meta": "skb_meta"}
+_UNBOUNDED = 1 << 29
+
+
+class KernelFunctions(KernelArguments):
+    """One call after another."""
+
+    def _call_kernel(self, insn: Insn) -> int:
+        name = self.program.kernel_functions.get(self.slot, "")
+        function = kernel_function(name, self.type, self.attach_type)
+        if self.state.lock is not None and (function is None or not function.has(Trait.LOCKED)):
+            raise Refusal("function calls are not allowed while holding a lock")
+        if function is None:
+            raise Refusal(f"calling kernel function {name or f'#{insn.imm}'} is not allowed")
+        proto = self.types.function(name) if self.types is not None else None
+        if proto is None:
+            raise Refusal(f"kernel function {name} is not in this kernel's types")
+        if name == "__bpf_trap":
+            raise Refusal("unexpected __bpf_trap() due to uninitialized variable?")
+        if name.startswith("bpf_xdp_metadata_"):
+            raise Refusal("metadata kfuncs require device-bound program")
+        if function.has(Trait.DESTRUCTIVE) and not self.privileges.sys_admin:
+            raise Refusal("destructive kfunc calls require CAP_SYS_BOOT capability")
+        if function.has(Trait.SLEEPS) and not self._may_sleep():
+            raise Refusal(f"program must be sleepable to call sleepable kfunc {name}")
+        call = KernelCall(function, proto)
+        self._check_kernel_arguments(call)
+        self._overwrite_memory(call)
+        self._change_regions(function)
+        if call.release:
+            held = self.regs[call.release]
+            assert isinstance(held, Pointer), "only pointers are released"
+            self._release(held.ref)
+        if name == "bpf_throw":
+            self._check_return(1)
+            self._check_nothing_held("bpf_throw", True)
+            return PATH_ENDS
+        self._finish_call(call)
+        return self.slot + 1
+
+    def _may_sleep(self) -> bool:
+        return self.is_sleepable and not self.state.is_async
+
+    def _overwrite_memory(self, call: KernelCall) -> None:
+        for regno, size in call.writes:
+            base = self.regs[regno]
+            if isinstance(base, Pointer) and base.kind == "fp" and size:
+                low = base.off + (base.var.smin if base.var else 0)
+                spread = base.var.smax - base.var.smin if base.var else 0
+                self._overwrite(self.state.frames[base.frame], low, size + spread)
+
+    def _finish_call(self, call: KernelCall) -> None:
+        gives = self._kernel_result(call)
+        self.regs[:6] = [None] * 6
+        self.regs[0] = gives
+        self.sources[0] = 0
+        if call.iterator is None:
+            return
+        depth, number, slots = call.iterator
+        if call.function.has(Trait.ITER_DESTROY):
+            self._end_iterator(self.state.frames[depth], number, slots)
+        elif call.function.has(Trait.ITER_NEXT):
+            assert isinstance(gives, Pointer), "an iterator gives pointers"
+            self._turn_iterator(depth, number, slots, gives)
+
+    def _is_turning(self, slot: int) -> bool:
+        """The loop that turns at slot may turn once more; an iterator only if it is not drained."""
+        if self.program.kernel_functions and slot in self.program.kernel_functions:
+            return self._is_active(self.regs[1])
+        return True
+
+    # ---- regions
+
+    def _change_regions(self, function: KernelFunction) -> None:
+        state, name, sleeps = self.state, function.name, function.has(Trait.SLEEPS)
+        if name == "bpf_rcu_read_lock":
+            state.rcu += 1
+        elif name == "bpf_rcu_read_unlock":
+            if not state.rcu:
+                raise Refusal(f"unmatched rcu read unlock (kernel function {name})")
+            state.rcu -= 1
+            if not state.rcu:
+                state.replace(_unprotected)
+        elif state.rcu and sleeps:
+            raise Refusal(f"kernel func {name} is sleepable within rcu_read_lock region")
+        if name == "bpf_preempt_disable":
+            state.preempt += 1
+        elif name == "bpf_preempt_enable":
+            if not state.preempt:
+                raise Refusal(f"unmatched attempt to enable preemption (kernel function {name})")
+            state.preempt -= 1
+        elif state.preempt and sleeps:
+            raise Refusal(f"kernel func {name} is sleepable within non-preemptible region")
+        if state.irqs and sleeps:
+            raise Refusal(f"kernel func {name} is sleepable within IRQ-disabled region")
+
+    # ---- results
+
+    def _kernel_result(self, call: KernelCall) -> Value | None:
+        result, function = call.proto.result, call.function
+        if function.has(Trait.ITER_NEW | Trait.ITER_DESTROY) or isinstance(result, Void):
+            return UNKNOWN if not isinstance(result, Void) else None
+        if not isinstance(result, ctype.Pointer):
+            return UNKNOWN
+        found = self._returned_pointer(call, result.target)
+        if not isinstance(found, Pointer):
+            return found
+        ref = self._acquire() if function.has(Trait.ACQUIRE) else found.ref
+        is_nullable = self._may_be_null(call)
+        id = 0
+        if is_nullable:
+            id = ref if function.has(Trait.ACQUIRE) else self._new_id()
+        return found.named(f"{found.kind}_or_null" if is_nullable else found.kind, id, ref)
+
+    def _may_be_null(self, call: KernelCall) -> bool:
+        return call.function.has(Trait.NULL)
+
+    def _returned_pointer(self, call: KernelCall, target: CType) -> Value:
+        """The pointer that a function gives, before it is said whether it is acquired and may be 0."""
+        if call.name == "bpf_cast_to_kern_ctx":
+            return self._kernel_context()
+        if call.name == "bpf_rdonly_cast":
+            return self._cast(call)
+        if call.name.startswith("bpf_dynptr_slice"):
+            return self._slice(call)
+        if isinstance(target, Void):
+            return UNKNOWN
+        if not isinstance(target, Record):
+            return self._returned_memory(call, target)
+        return Pointer(self._kind_of_result(call), type=target.name)
+
+    def _kind_of_result(self, call: KernelCall) -> str:
+        if call.name == "bpf_get_kmem_cache":
+            return "untrusted_ptr"
+        if call.iterator is not None and call.function.has(Trait.ITER_NEXT):
+            depth, number, _ = call.iterator
+            held = self.state.frames[depth].stack[number][1]
+            assert isinstance(held, Pointer), "an iterator was found there"
+            return "rcu_ptr" if held.kind.startswith("rcu_") else "trusted_ptr"
+        return "ptr"
+
+    def _returned_memory(self, call: KernelCall, target: CType) -> Pointer:
+        size, is_read_only = call.buffer if call.buffer is not None else (target.size, True)
+        if call.name == "bpf_session_cookie":
+            size, is_read_only = 8, False
+        if isinstance(target, Function) or not size:
+            words = f"{type_word(target)} {names_of_type(target)}"
+            raise Refusal(f"kernel function {call.name} returns pointer type {words} is not supported")
+        return Pointer("rdonly_mem" if is_read_only else "mem", size=size, ref=call.ref)
+
+    def _kernel_context(self) -> Pointer:
+        return Pointer("trusted_ptr", type=_KERNEL_CONTEXT.get(self.type, ""))
+
+    def _cast(self, call: KernelCall) -> Pointer:
+        kind, name = self._kernel_type(call.constant or 0)
+        if kind == "struct":
+            return Pointer("untrusted_ptr", type=name)
+        if kind == "void":
+            return Pointer("rdonly_untrusted_mem", size=_UNBOUNDED)
+        raise Refusal("kfunc bpf_rdonly_cast type ID argument must be of a struct or void")
+
+    def _kernel_type(self, id: int) -> tuple[str, str]:
+        """("struct", its name) or ("void", "") or another kind, of the kernel's type with that id."""
+        if not id:
+            return "void", ""
+        found = self.types.type(id) if isinstance(self.types, Btf) and id < len(self.types) else None
+        if isinstance(found, Record):
+            return found.tag, found.name
+        return type_word(found) if found is not None else "", ""
+
+    def _slice(self, call: KernelCall) -> Pointer:
+        held = call.dynptr
+        assert held is not None and call.constant is not None, "the arguments were checked"
+        if call.name == "bpf_dynptr_slice_rdwr" and self.type not in PACKET_WRITERS:
+            raise Refusal("the prog does not allow writes to packet data")
+        kind = "rdonly_mem" if call.name == "bpf_dynptr_slice" else "mem"
+        return Pointer(kind, size=call.constant, type=_SLICE_OF.get(held.kind, ""), uid=held.id)
+
+
+def _unprotected(value: Value) -> Value:
+    """value when RCU protects nothing any more."""
+    if not isinstance(value, Pointer) or "rcu_" not in value.kind:
+        return value
+    if "iter_" in value.kind:
+        return value.named(value.kind.replace("rcu_", "untrusted_"))
+    return value.named(value.kind.replace("rcu_", "untrusted_").removesuffix("_or_null"), 0)
