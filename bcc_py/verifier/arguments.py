@@ -194,9 +194,7 @@ class Arguments(Branches):
 
     def _map_argument(self, call: Call, value: Pointer) -> None:
         if call.map is not None and call.helper.id in _TIMERS and (call.map is not value.map or call.uid != value.uid):
-            if call.uid != value.uid:
-                raise Refusal(f"timer pointer in R1 map_uid={call.uid} doesn't match map pointer in R2 map_uid={value.uid}")
-            raise Refusal("timer pointer in R1 doesn't match map pointer in R2")
+            raise Refusal(f"timer pointer in R1 map_uid={call.uid} doesn't match map pointer in R2 map_uid={value.uid}")
         call.map, call.fd, call.uid = value.map, value.fd, value.uid
 
     def _entry_argument(self, call: Call, regno: int, arg: Arg, value: Pointer) -> None:
@@ -295,7 +293,7 @@ class Arguments(Branches):
                 if frame.stack.get((-at - 1) // 8, ("",))[0][at & 7 : (at & 7) + 1] == "d":
                     raise Refusal(f"potential write to dynptr at off={at} disallowed")
             return
-        self._check_initialised(regno, base, frame, low, high - low + size)
+        self._check_initialised(regno, base, frame, low, high, size)
 
     def _bits(self, one: Scalar) -> str:
         return f"({one.value:#x}; {one.mask:#x})"
@@ -358,6 +356,8 @@ class Arguments(Branches):
     def _check_no_reference(self, state: State, doing: str) -> None:
         """Nothing may be held where the program may end. Raises Refusal."""
         depth = len(state.frames) - 1
+        if depth and not state.frames[depth].is_callback:
+            return
         for one in state.refs:
             if state.frames[depth].is_callback and one.depth != depth:
                 continue

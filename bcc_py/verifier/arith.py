@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from bcc_py.isa import PSEUDO_FUNC, PSEUDO_MAP_FD, Insn
 from bcc_py.verifier.domain import (
     UNKNOWN,
@@ -11,6 +13,7 @@ from bcc_py.verifier.domain import (
     Scalar,
     Value,
     alu,
+    byte_swapped,
     cast_signed,
     const,
     low_bytes,
@@ -29,6 +32,7 @@ _ADD, _SUB, _OR, _AND, _XOR, _MOV, _NEG, _END = 0x00, 0x10, 0x40, 0x50, 0xA0, 0x
 _FIXED = frozenset((
     "pkt_end", "map_ptr", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock", "iter", "arena",
 ))
+_IS_LITTLE = sys.byteorder == "little"
 _NOT_FOR_ALL = "pointer arithmetic with it prohibited for !root"
 _ALU_TEXT = {0x00: "+=", 0x10: "-=", 0x20: "*=", 0x30: "/=", 0x40: "|=", 0x50: "&=", 0x60: "<<=", 0x70: ">>=",
              0x90: "%=", 0xA0: "^=", 0xC0: "s>>="}
@@ -57,11 +61,13 @@ class Arithmetic(Machine):
             if isinstance(value, Pointer) and not self.may_leak:
                 raise Refusal(f"R{dst} pointer arithmetic prohibited")
             self._check_writable(dst)
-            if op == _NEG and isinstance(value, Scalar):
-                self.regs[dst] = alu(_SUB, ZERO, value, is_wide)
-            else:
+            if not isinstance(value, Scalar):
                 self.regs[dst] = UNKNOWN
                 self.sources[dst] = 0
+            elif op == _NEG:
+                self.regs[dst] = alu(_SUB, ZERO, value, is_wide)
+            else:
+                self.regs[dst] = byte_swapped(value, insn.imm, is_wide or bool(code & 8) == _IS_LITTLE)
         else:
             right = self._read(insn.src) if code & 8 else const(insn.imm)
             left = self._read(dst)
@@ -114,8 +120,12 @@ class Arithmetic(Machine):
             self.regs[dst] = (UNKNOWN if cast else value) if is_wide else UNKNOWN32
             return
         if cast:
-            wider = cast_signed(value, cast // 8)
-            self.regs[dst] = wider if is_wide else low_bytes(with_id(wider, 0), 4)
+            keeps = value.umax < 1 << cast - 1
+            if keeps and value.mask and not value.id:
+                value = with_id(value, self._new_id())
+                self.regs[src] = value
+            wider = cast_signed(value, cast // 8, is_wide)
+            self.regs[dst] = wider if keeps else with_id(wider, 0)
             return
         if value.mask and (not value.id or value.plus) and (is_wide or value.umax <= M32):
             value = with_id(value, self._new_id())
@@ -273,6 +283,15 @@ class Arithmetic(Machine):
 
     # ---- 64-bit immediates
 
+    def _check_callback(self, index: int) -> None:
+        """The function's address may be taken."""
+        if self.static is None:
+            raise Refusal("missing btf func_info")
+        if index not in self.static:
+            raise Refusal("callback function not static")
+        if not index:
+            raise Refusal("callback function cannot be the main program")
+
     def _load_immediate(self, insn: Insn) -> int:
         upper = self.insns[self.slot + 1].imm
         self.sources[insn.dst] = 0
@@ -280,6 +299,7 @@ class Arithmetic(Machine):
             self.regs[insn.dst] = const((upper & M32) << 32 | insn.imm & M32)
             return self.slot + 2
         if insn.src == PSEUDO_FUNC:
+            self._check_callback(self.shape.function_of[self.slot + 1 + insn.imm])
             self.regs[insn.dst] = Pointer("func", frame=self.shape.function_of[self.slot + 1 + insn.imm])
             return self.slot + 2
         spec = self.maps[insn.imm]

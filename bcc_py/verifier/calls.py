@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from bcc_py.isa import Insn
 from bcc_py.verifier.arguments import Arguments, Call
+from bcc_py.verifier.contexts import BTF_CONTEXTS
 from bcc_py.verifier.domain import UNKNOWN, ZERO, Pointer, Scalar, Value, signed_range, unsigned_range
 from bcc_py.verifier.dynptr import PACKET_DYNPTRS
 from bcc_py.verifier.fields import PERCPU_KPTR, has_lock
@@ -23,7 +24,7 @@ from bcc_py.verifier.machine import PATH_ENDS
 from bcc_py.verifier.precision import Checkpoint
 from bcc_py.verifier.rules import Refusal
 from bcc_py.verifier.state import Frame, State
-from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg, Helper, MapType, ProgType, Ret
+from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg, AttachType, Helper, MapType, ProgType, Ret
 
 __all__ = ["MAX_FRAMES", "Calls"]
 
@@ -172,7 +173,7 @@ class Calls(Arguments):
         state = self.state
         if is_all and state.lock is not None:
             raise Refusal(f"{doing} cannot be used inside bpf_spin_lock-ed region")
-        if state.refs:
+        if state.refs and (is_all or state.frames[-1].is_callback):
             self._check_no_reference(state, doing)
         if is_all and state.irqs:
             raise Refusal(f"{doing} cannot be used inside bpf_local_irq_save-ed region")
@@ -183,6 +184,9 @@ class Calls(Arguments):
 
     def _check_return(self, regno: int = 0) -> None:
         """What the main function, a global one or a timer's callback gives, in this register."""
+        gives = self.hook.gives if self.type in BTF_CONTEXTS and self.hook is not None else "int"
+        if gives == "void" and not self.frame.function and self.attach_type is not AttachType.LSM_CGROUP:
+            return
         result = self._read(regno)
         if isinstance(result, Pointer) and not self.may_leak:
             raise Refusal(f"R{regno} leaks addr as return value")
@@ -195,7 +199,7 @@ class Calls(Arguments):
                 raise Refusal(f"At subprogram exit the register R{regno} is not a scalar value ({result.kind_text})")
             return
         else:
-            wanted = return_range(self.type, self.attach_type)
+            wanted = return_range(self.type, self.attach_type, gives)
         if wanted is None:
             return
         if isinstance(result, Pointer):

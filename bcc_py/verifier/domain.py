@@ -11,13 +11,13 @@ Algorithm: make() closes the ranges under each other: bounds from bits, low half
 back, signed from unsigned and back, bits from bounds. Constants, the usual case, take a short way.
 
 Source: Documentation/bpf/verifier.rst of Linux 6.18, "Register value tracking"; Vishwanathan et al.,
-"Sound, Precise, and Fast Abstract Interpretation with Tristate Numbers", CGO 2022."""
+"Sound, Precise, and Fast Abstract Interpretation with Tristate Numbers", CGO 2022; kernel/bpf/tnum.c of 6.18."""
 
 from __future__ import annotations
 
 from bcc_py.spec import MapSpec
 
-__all__ = ["UNKNOWN", "UNKNOWN32", "ZERO", "Pointer", "Scalar", "Value", "alu", "branch_outcome", "cast_signed", "const", "covers",
+__all__ = ["UNKNOWN", "UNKNOWN32", "ZERO", "Pointer", "Scalar", "Value", "alu", "branch_outcome", "byte_swapped", "cast_signed", "const", "covers",
            "low_bytes", "make", "refine", "tnum_text",
            "unsigned_range", "with_id", "with_low"]
 
@@ -175,7 +175,9 @@ def make(
             umax = high << 32 | u32max
         elif low < u32min:
             umax = (high - 1 << 32) + u32max
-        if umin > umax:
+        smin = max(smin, smin & ~M32 | u32min)
+        smax = min(smax, smax & ~M32 | u32max)
+        if umin > umax or smin > smax:
             return None
         if smin >= S32_MIN and smax <= S32_MAX:
             smin = max(smin, s32min)
@@ -268,25 +270,38 @@ def low_bytes(scalar: Scalar, size: int) -> Scalar:
     return make(value, mask, S64_MIN, S64_MAX, umin, umax) or unsigned_range(0, top)
 
 
-def cast_signed(scalar: Scalar, size: int) -> Scalar:
-    """The low size bytes, sign-extended to 64 bits."""
-    bits = 8 * size
+def cast_signed(scalar: Scalar, size: int, is_wide: bool = True) -> Scalar:
+    """The low size bytes, sign-extended to 64 bits, or to 32 with zeros above.
+
+    Source: kernel/bpf/verifier.c, coerce_reg_to_size_sx: a range survives if all of it agrees above the cut."""
     if size == 8:
         return scalar
+    bits = 8 * size
     half = 1 << bits - 1
-    if -half <= scalar.smin and scalar.smax < half:
-        return scalar
+    if scalar.umax < half:
+        return with_id(signed_range(scalar.smin, scalar.smax), scalar.id, scalar.plus)
     if not scalar.mask:
         low = scalar.value & (1 << bits) - 1
-        return const(low - (1 << bits) if low & half else low)
-    if size == 4:
-        return signed_range(scalar.s32min, scalar.s32max)
-    short = low_bytes(scalar, size)
-    if short.umax < half:
-        return short
-    if short.umin >= half:
-        return signed_range(short.umin - (1 << bits), short.umax - (1 << bits))
-    return signed_range(-half, half - 1)
+        wider = low - (1 << bits) if low & half else low
+        return const(wider if is_wide else wider & M32)
+    least, most = (scalar.smin, scalar.smax) if is_wide else (scalar.s32min, scalar.s32max)
+    if least >> bits == most >> bits:
+        ends = [(one + half & (1 << bits) - 1) - half for one in (least, most)]
+        least, most = min(ends), max(ends)
+    if least >> bits != most >> bits or (least < 0) != (most < 0):
+        least, most = -half, half - 1
+    if is_wide:
+        return signed_range(least, most)
+    return make(0, M32, 0, M32, 0, M32, least, most) or UNKNOWN32
+
+
+def byte_swapped(scalar: Scalar, bits: int, is_swap: bool) -> Scalar:
+    """The low bits, in the other order of bytes if is_swap; zeros above."""
+    if not is_swap:
+        return scalar if bits == 64 else with_id(low_bytes(scalar, bits // 8), 0)
+    size, top = bits // 8, (1 << bits) - 1
+    value, mask = (int.from_bytes((one & top).to_bytes(size, "little"), "big") for one in (scalar.value, scalar.mask))
+    return make(value, mask, S64_MIN, S64_MAX, 0, top) or UNKNOWN
 
 
 def covers(wide: Scalar, narrow: Scalar) -> bool:
@@ -328,11 +343,26 @@ def alu(op: int, left: Scalar, right: Scalar, is_wide: bool) -> Scalar:
     else:
         part = _LINEAR[op](a, b, bits)
     value, mask, smin, smax, umin, umax = part
+    if is_wide and op in _LINEAR:
+        return _with_low_half(op, left, right, part)
     if is_wide:
         if op == _LSH and right.umin == right.umax == 32:
             smin, smax = left.s32min << 32, left.s32max << 32  # as in `<<= 32, s>>= 32`
         return make(value, mask, smin, smax, umin, umax) or UNKNOWN
     return make(value, mask, S64_MIN, S64_MAX, umin, umax, smin, smax, umin, umax) or UNKNOWN32
+
+
+def _with_low_half(op: int, left: Scalar, right: Scalar, part: _Part) -> Scalar:
+    """The 64-bit result, of which the low half is also known from the low halves."""
+    value, mask, smin, smax, umin, umax = part
+    if (left.u32max - left.u32min == M32 and left.s32max - left.s32min == M32) or (
+        right.u32max - right.u32min == M32 and right.s32max - right.s32min == M32
+    ):
+        return make(value, mask, smin, smax, umin, umax) or UNKNOWN
+    a = (left.value & M32, left.mask & M32, left.s32min, left.s32max, left.u32min, left.u32max)
+    b = (right.value & M32, right.mask & M32, right.s32min, right.s32max, right.u32min, right.u32max)
+    low = _LINEAR[op](a, b, 32)
+    return make(value, mask, smin, smax, umin, umax, *low[2:]) or UNKNOWN
 
 
 def _alu_const(op: int, a: int, b: int, bits: int) -> Scalar:
@@ -382,15 +412,31 @@ def _sub(a: _Part, b: _Part, bits: int) -> _Part:
             *_wrap_signed(a[2] - b[3], a[3] - b[2], bits), *_wrap(a[4] - b[5], a[5] - b[4], bits))
 
 
-def _trailing_zeros(part: _Part, bits: int) -> int:
-    known_or_not = part[0] | part[1]
-    return (known_or_not & -known_or_not).bit_length() - 1 if known_or_not else bits
+def _product_bits(a: _Part, b: _Part, top: int) -> tuple[int, int]:
+    """Known and unknown bits of a product: b is added for each bit of a that is, or may be, 1."""
+    if a[1] == top:
+        known_or_not = b[0] | b[1]
+        return 0, top & -(known_or_not & -known_or_not) if known_or_not else 0
+    value = mask = 0
+    (a_value, a_mask), (b_value, b_mask) = a[:2], b[:2]
+    while a_value or a_mask:
+        if (a_value | a_mask) & 1:
+            total = value + b_value
+            carried = (total + mask + b_mask) ^ total | mask | b_mask
+            sum_value, sum_mask = total & ~carried & top, carried & top
+            if a_value & 1:
+                value, mask = sum_value, sum_mask
+            else:
+                mask |= sum_mask | value ^ sum_value
+                value &= sum_value & ~mask
+        a_value, a_mask = a_value >> 1, a_mask >> 1
+        b_value, b_mask = b_value << 1 & top, b_mask << 1 & top
+    return value, mask
 
 
 def _mul(a: _Part, b: _Part, bits: int) -> _Part:
     top = (1 << bits) - 1
     half = 1 << bits - 1
-    zeros = min(_trailing_zeros(a, bits) + _trailing_zeros(b, bits), bits)
     umin, umax = a[4] * b[4], a[5] * b[5]
     if umax > top:
         umin, umax = 0, top
@@ -398,7 +444,7 @@ def _mul(a: _Part, b: _Part, bits: int) -> _Part:
     smin, smax = min(products), max(products)
     if smin < -half or smax >= half:
         smin, smax = -half, half - 1
-    return 0, top >> zeros << zeros, smin, smax, umin, umax
+    return *_product_bits(a, b, top), smin, smax, umin, umax
 
 
 def _any_signed(bits: int) -> tuple[int, int]:
@@ -434,8 +480,8 @@ def _shift(op: int, a: _Part, b: _Part, bits: int) -> _Part:
     is_fixed = least == most
     if op == _LSH:
         value, mask = (a[0] << least & top, a[1] << least & top) if is_fixed else (0, top)
-        umin, umax = a[4] << least, a[5] << most
-        return value, mask, *_any_signed(bits), *((umin, umax) if umax <= top else (0, top))
+        fits = a[5] <= 1 << bits - 1 - most
+        return value, mask, *_any_signed(bits), *((a[4] << least, a[5] << most) if fits else (0, top))
     if op == _RSH:
         value, mask = (a[0] >> least, a[1] >> least) if is_fixed else (0, top)
         return value, mask, *_any_signed(bits), a[4] >> most, a[5] >> least

@@ -172,7 +172,7 @@ class Explorer(KernelFunctions):
         insns = self.finding.insns_processed
         jumps = self._jumps - self._last_jumps
         gone = insns - self._last_insns
-        if is_turn or state.history > _MAX_HISTORY or (
+        if is_turn or self.is_frequent or state.history > _MAX_HISTORY or (
             jumps >= 2 and gone >= 8 and (jumps >= 20 or gone >= 100 or not pruner.is_on_path(slot))
         ):
             state.history = 0

@@ -194,7 +194,7 @@ class KernelArguments(StackObjects):
 
     def _object_argument(self, call: KernelCall, index: int, target: CType, value: Pointer) -> None:
         regno, wanted = index + 1, target.name if isinstance(target, Record) else ""
-        if not isinstance(target, Record) or target.tag != "struct":
+        if not isinstance(target, Record):
             raise Refusal(f"kernel function {call.name} args#{index} pointer type {type_word(target)} {names_of_type(target)} is not supported")
         self._check_trust(call, regno, value)
         self._offset_of(call, regno, value)
@@ -206,7 +206,7 @@ class KernelArguments(StackObjects):
         is_strict = (call.function.has(Trait.RELEASE) and bool(value.ref)) or wanted == f"{have}___init" or have == f"{wanted}___init"
         types = self.types
         if is_allocated(value) or types is None or not embeds(types, have, value.off, wanted, is_strict):
-            raise Refusal(f"kernel function {call.name} args#{index} expected pointer to STRUCT {wanted} "
+            raise Refusal(f"kernel function {call.name} args#{index} expected pointer to {type_word(target)} {wanted} "
                           f"but R{regno} has a pointer to STRUCT {have}")
 
     def _check_object_kind(self, index: int, value: Pointer) -> None:

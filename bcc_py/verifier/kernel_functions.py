@@ -195,12 +195,12 @@ class KernelFunctions(KernelArguments):
         raise Refusal("kfunc bpf_rdonly_cast type ID argument must be of a struct or void")
 
     def _kernel_type(self, id: int) -> tuple[str, str]:
-        """("struct", its name) or ("void", "") or another kind, of the kernel's type with that id."""
+        """("struct", its name), also for a union, or ("void", "") or another kind, of the kernel's type with that id."""
         if not id:
             return "void", ""
         found = self.types.type(id) if isinstance(self.types, Btf) and id < len(self.types) else None
         if isinstance(found, Record):
-            return found.tag, found.name
+            return "struct", found.name
         return type_word(found) if found is not None else "", ""
 
     def _slice(self, call: KernelCall) -> Pointer:

@@ -13,7 +13,8 @@ from bcc_py.spec import ProgramSpec
 from bcc_py.verifier.domain import UNKNOWN, UNKNOWN32, Pointer, Value, unsigned_range
 from bcc_py.verifier.env import VerifierEnv
 from bcc_py.verifier.form import Shape
-from bcc_py.verifier.functions import global_functions
+from bcc_py.verifier.functions import global_functions, static_functions
+from bcc_py.verifier.hooks import Hook, hook_of
 from bcc_py.verifier.limits import attach_type_of
 from bcc_py.verifier.log import Log
 from bcc_py.verifier.precision import Checkpoint, need
@@ -30,7 +31,7 @@ PATH_ENDS = -1
 M32 = (1 << 32) - 1
 SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 LOADED = {1: unsigned_range(0, 0xFF), 2: unsigned_range(0, 0xFFFF), 4: UNKNOWN32, 8: UNKNOWN}
-BPF_F_STRICT_ALIGNMENT, BPF_F_SLEEPABLE = 1 << 0, 1 << 4
+BPF_F_STRICT_ALIGNMENT, BPF_F_TEST_STATE_FREQ, BPF_F_SLEEPABLE = 1 << 0, 1 << 3, 1 << 4
 _MAX_PENDING = 8192
 
 
@@ -74,6 +75,7 @@ class Machine:
         # what is left of a pointer that is no longer good for anything
         self._nothing = UNKNOWN if self.may_leak else None
         self.is_strict = bool(program.flags & BPF_F_STRICT_ALIGNMENT)
+        self.is_frequent = bool(program.flags & BPF_F_TEST_STATE_FREQ)
         self.is_sleepable = bool(program.flags & BPF_F_SLEEPABLE)
         self.cpus = env.cpus
         self.types = env.types
@@ -81,6 +83,7 @@ class Machine:
         self.finding = Finding(stack_bytes=[0] * len(shape.starts))
         # global functions: their calls are held to their prototypes only
         self.globals = global_functions(program, shape)
+        self.static = static_functions(program, shape)
         self.called_globals: list[int] = []
         self.slot = 0
         self._ids = 0
@@ -106,6 +109,11 @@ class Machine:
     def own_types(self) -> Btf | None:
         """The program's types."""
         return Btf(self.program.btf) if self.program.btf else None
+
+    @cached_property
+    def hook(self) -> Hook | None:
+        """What the program is attached to, where the kernel's types describe it."""
+        return hook_of(self.program, self.types) if self.types is not None else None
 
     def _enter_frame(self) -> None:
         self.frame = self.state.frames[-1]

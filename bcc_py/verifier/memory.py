@@ -18,6 +18,7 @@ from bcc_py.verifier.domain import (
 )
 from bcc_py.verifier.fields import special_fields, struct_fields
 from bcc_py.verifier.flow import LOAD_ACQUIRE, STORE_RELEASE
+from bcc_py.verifier.hooks import MAX_HOOK_ARGUMENTS
 from bcc_py.verifier.kptr import Kptrs
 from bcc_py.verifier.machine import LOADED, MAX_STACK_BYTES, MAX_VAR_OFF, SIZES
 from bcc_py.verifier.objects import is_allocated, is_object, struct_access, walked
@@ -29,6 +30,10 @@ __all__ = ["PACKET_READERS", "PACKET_WRITERS", "Memory"]
 
 _CMPXCHG = 0xF1
 _UNWRITTEN: Slot = ("--------", None)
+# accesses that the kernel writes anew, each in its own way
+_TRANSLATED = frozenset((
+    "ctx", "sock", "sock_common", "tcp_sock", "xdp_sock", "ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr", "arena",
+))
 # what a load or store with ordering may not reach
 _NOT_ATOMIC = frozenset(("ctx", "pkt", "pkt_meta", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock"))
 PACKET_WRITERS = frozenset((
@@ -266,8 +271,8 @@ class Memory(Kptrs):
         before = kinds.get(self.slot)
         if before is None:
             kinds[self.slot] = kind
-        elif kind not in before.split("|"):
-            if "ctx" in (kind, before):
+        elif kind != before and kind not in before.split("|"):
+            if kind in _TRANSLATED or before in _TRANSLATED:
                 raise Refusal("same insn cannot be used with different pointers")
             kinds[self.slot] = f"{before}|{kind}"
 
@@ -328,15 +333,28 @@ class Memory(Kptrs):
         self._check_plain(regno, base)
         is_signed = store is None and self.insns[self.slot].code & 0xE0 == 0x80
         if self.type in BTF_CONTEXTS:
-            return self._access_arguments(regno, off, size, store)
+            return self._access_arguments(off, size, store is not None, is_signed)
         access = context_access(self.type, self.attach_type, off, size, store is not None, is_signed, self.privileges)
         if not access.kind:
             return LOADED[size]
         kind = access.kind
         return Pointer(kind, type=access.btf, id=self._new_id() if kind.endswith("_or_null") else 0)
 
-    def _access_arguments(self, regno: int, off: int, size: int, store: Value | None) -> Value:
-        raise Refusal(f"invalid bpf_context access off={off} size={size}")
+    def _access_arguments(self, off: int, size: int, is_write: bool, is_signed: bool) -> Value:
+        """An argument of what the program is attached to."""
+        outside = f"invalid bpf_context access off={off} size={size}"
+        hook = self.hook
+        if hook is None or is_write or off % size or not 0 <= off < 8 * MAX_HOOK_ARGUMENTS:
+            raise Refusal(outside)
+        try:
+            one = hook.argument_at(off, size)
+        except Refusal as refusal:
+            raise Refusal(*refusal.sentences, outside) from refusal
+        if not one.kind:
+            return LOADED[size]
+        if is_signed:
+            raise Refusal(outside)
+        return Pointer(one.kind, type=one.struct, id=self._new_id() if one.kind.endswith("_or_null") else 0)
 
     def _check_plain(self, regno: int, base: Pointer, what: str = "ctx") -> None:
         """A pointer that was not moved."""
@@ -374,7 +392,7 @@ class Memory(Kptrs):
                     assert base.var is not None, "a range has a variable part"
                     raise Refusal(
                         f"R{regno} variable offset stack access prohibited for !root, var_off={tnum_text(base.var)}")
-                self._check_initialised(regno, base, frame, low, high - low + size, is_indirect=False)
+                self._check_initialised(regno, base, frame, low, high, size)
                 return ZERO if self._are_zeros(frame, low, high + size) else LOADED[size]
             value = self._fill(frame, low, size)
             if value is not LOADED[size]:
@@ -442,6 +460,8 @@ class Memory(Kptrs):
         types, _ = frame.stack.get(number, _UNWRITTEN)
         types = types.replace("r", "m")
         if first == 0 and self.privileges.bpf:
+            if value.mask and not value.id and value.umax < 1 << 8 * size:
+                value = self._linked(value)
             frame.stack[number] = ("r" * size + types[size:], low_bytes(value, size))
             return
         mark = "0" if value is ZERO else "m"
@@ -494,13 +514,12 @@ class Memory(Kptrs):
         types = types.replace("r", "m")
         frame.stack[number] = (types[:first] + "m" + types[first + 1 :], None)
 
-    def _check_initialised(
-        self, regno: int, base: Pointer, frame: Frame, low: int, size: int, is_indirect: bool = True
-    ) -> None:
+    def _check_initialised(self, regno: int, base: Pointer, frame: Frame, low: int, high: int, size: int) -> None:
+        """size bytes anywhere from low to high may be read. Raises Refusal."""
         if self.allow_uninit_stack and not self._has_special_slots:
             return
         sound = "mr0-" if self.allow_uninit_stack else "mr0"
-        for at in range(low, low + size):
+        for at in range(low, high + size):
             types, spilled = frame.stack.get((-at - 1) // 8, _UNWRITTEN)
             if types[at & 7] not in sound or (isinstance(spilled, Pointer) and not self.may_leak):
                 var = base.var

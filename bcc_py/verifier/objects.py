@@ -21,8 +21,19 @@ from cfront import ctype
 from cfront.btf import TypeSource
 from cfront.ctype import Array, CType, Enum, Function, Integer, Record
 
-__all__ = ["STRUCT_OF", "Member", "is_allocated", "is_object", "embeds", "is_trusted", "names_of_type", "struct_access", "type_word",
-           "walked"]
+__all__ = [
+    "STRUCT_OF",
+    "Member",
+    "embeds",
+    "is_allocated",
+    "is_object",
+    "is_trusted",
+    "names_of_type",
+    "record_of",
+    "struct_access",
+    "type_word",
+    "walked",
+]
 
 _MAX_DEPTH = 32
 # pointers of other kinds that stand for one of the kernel's structs
@@ -55,8 +66,8 @@ class Member:
 
 def is_object(value: Pointer) -> bool:
     """value points to an object: of the kernel, or one that the program allocated."""
-    kind = value.kind
-    return (kind.endswith("ptr") or kind.endswith("ptr_or_null")) and kind.removesuffix("_or_null") not in _NOT_OBJECTS
+    kind = value.kind.removesuffix("_or_null")
+    return kind.endswith("ptr") and kind not in _NOT_OBJECTS
 
 
 def is_allocated(value: Pointer) -> bool:
@@ -93,11 +104,17 @@ def walked(base: Pointer, member: Member, is_in_rcu: bool) -> str:
 # ---- structs
 
 
+def record_of(types: TypeSource, name: str) -> Record | None:
+    """The struct of that name, else the union."""
+    found = types.find("struct", name) or types.find("union", name)
+    return found if isinstance(found, Record) else None
+
+
 def struct_access(types: TypeSource, name: str, off: int, size: int, is_untrusted: bool = False, is_own: bool = False) -> Member | None:
     """What size bytes at off of struct name are: None a number, or the member that points to a struct. is_own: the struct
     is the program's. Raises Refusal."""
-    record = types.find("struct", name)
-    if not isinstance(record, Record) or record.fields is None:
+    record = record_of(types, name)
+    if record is None or record.fields is None:
         raise Refusal(f"Type '{name}' is not a struct")
     if off + size > record.size and (is_own or not _is_open_ended(record)):
         raise Refusal(f"access beyond struct {name} at off {off} size {size}")
@@ -165,9 +182,9 @@ def embeds(types: TypeSource, have: str, off: int, wanted: str, is_strict: bool)
         return True
     if is_strict:
         return False
-    record = types.find("struct", have)
+    record = record_of(types, have)
     for _ in range(_MAX_DEPTH):
-        found = _struct_at(record, off) if isinstance(record, Record) else None
+        found = _struct_at(record, off) if record is not None else None
         if found is None:
             return False
         if found.name == wanted:

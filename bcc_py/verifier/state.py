@@ -182,7 +182,7 @@ def subsumes(
     ids = _Ids()
     last = len(old.frames) - 1
     for depth, (a, b) in enumerate(zip(old.frames, new.frames, strict=True)):
-        if a.call_slot != b.call_slot or a.function != b.function or a.is_callback != b.is_callback:
+        if a.call_slot != b.call_slot or a.function != b.function or a.is_callback != b.is_callback or a.turns > b.turns:
             return False
         bits, numbers = (live, weighed) if depth == last else after_call(new.frames[depth + 1])
         weighty = -1 if is_exact or not is_lax else numbers >> SLOT_BIT

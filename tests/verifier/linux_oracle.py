@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bcc_py.errors import NotSupportedError
-from bcc_py.isa import Insn, encode
+from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, Insn, encode
 from bcc_py.spec import MapSpec
 from cfront.uapi import AttachType, ProgType
+from tests.verifier.btf_writer import function_types
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 0)
-_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _MAP_FREEZE = 0, 2, 5, 22
+_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _BTF_LOAD, _MAP_FREEZE = 0, 2, 5, 18, 22
 _CAPABILITIES = {"net_admin": 12, "sys_admin": 21, "perfmon": 38, "bpf": 39}
 # enough for log level 2 of the programs in the tests
 _LOG_BYTES = 1 << 22
@@ -59,14 +60,60 @@ def _fill(fd: int, spec: MapSpec) -> None:
         _bpf(_MAP_FREEZE, struct.pack("<I", fd))
 
 
+def _create(spec: MapSpec) -> int:
+    attr = struct.pack(
+        "<5I8x16s4x", spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.name.encode()[:15])
+    if not spec.btf:
+        return _bpf(_MAP_CREATE, attr)
+    types = _load_types(spec.btf)
+    if types < 0:
+        return types
+    try:
+        return _bpf(_MAP_CREATE, attr + struct.pack("<3I", types, spec.key_type, spec.value_type))
+    finally:
+        os.close(types)
+
+
+def _load_types(btf: bytes) -> int:
+    content = ctypes.create_string_buffer(btf, len(btf))
+    return _bpf(_BTF_LOAD, struct.pack("<QQI", ctypes.addressof(content), 0, len(btf)))
+
+
+@contextmanager
+def _described(insns: Sequence[Insn]) -> Iterator[bytes]:
+    """What the attributes say of the functions, which a program whose functions' addresses are taken must say."""
+    if not has_callbacks(insns):
+        yield bytes(20)
+        return
+    starts = function_starts(insns)
+    btf, ids = function_types(len(starts))
+    rows = b"".join(struct.pack("<2I", *one) for one in zip(starts, ids, strict=True))
+    table = ctypes.create_string_buffer(rows, len(rows))
+    types = _load_types(btf)
+    try:
+        yield struct.pack("<2IQI", types, 8, ctypes.addressof(table), len(starts))
+    finally:
+        os.close(types)
+
+
+def has_callbacks(insns: Iterable[Insn]) -> bool:
+    return any(one.code == 0x18 and one.src == PSEUDO_FUNC for one in insns)
+
+
+def function_starts(insns: Sequence[Insn]) -> list[int]:
+    """The slots where functions begin."""
+    calls = {slot + 1 + one.imm for slot, one in enumerate(insns) if one.code == 0x85 and one.src == PSEUDO_CALL}
+    return sorted({0} | calls | {
+        slot + 1 + one.imm for slot, one in enumerate(insns) if one.code == 0x18 and one.src == PSEUDO_FUNC})
+
+
 @contextmanager
 def maps_of(specs: Iterable[MapSpec]) -> Iterator[list[int]]:
     """Live maps of the running kernel, one descriptor for each spec."""
     fds: list[int] = []
     try:
         for one in specs:
-            attr = struct.pack("<5I", one.type, one.key_size, one.value_size, one.max_entries, one.flags)
-            fd = _bpf(_MAP_CREATE, attr)
+            fd = _create(one)
             if fd < 0:
                 if -fd in (errno.EPERM, errno.ENOSYS):
                     raise NotSupportedError(f"creating a map: {os.strerror(-fd)}", feature="bpf")
@@ -89,15 +136,17 @@ def load(
     ("bpf", "perfmon", ...), all of the process's where None."""
     if capabilities is not None:
         return _in_child(capabilities, lambda: load(insns, type, license, attach_type, log_level, flags))
+    insns = tuple(insns)
     code = encode(insns)
     text = ctypes.create_string_buffer(code, max(len(code), 8))
     terms = ctypes.create_string_buffer(license.encode())
     log = ctypes.create_string_buffer(_LOG_BYTES)
-    attr = struct.pack(
-        "<2I2Q2IQ2I16s2I", type, len(code) // 8, ctypes.addressof(text), ctypes.addressof(terms), log_level, _LOG_BYTES,
-        ctypes.addressof(log), 0, flags, b"oracle", 0, max(attach_type, 0),
-    )
-    fd = _bpf(_PROG_LOAD, attr)
+    with _described(insns) as functions:
+        attr = struct.pack(
+            "<2I2Q2IQ2I16s2I", type, len(code) // 8, ctypes.addressof(text), ctypes.addressof(terms), log_level, _LOG_BYTES,
+            ctypes.addressof(log), 0, flags, b"oracle", 0, max(attach_type, 0),
+        )
+        fd = _bpf(_PROG_LOAD, attr + functions)
     if fd >= 0:
         os.close(fd)
     elif fd == -errno.EPERM and not log.value:

@@ -1,24 +1,25 @@
 """Every rule's accept and reject case, as text: against our verifier always, against Linux's when permitted.
 
 A case: `-- name`, `-- type` (a program type, and an attach type where it has some), any number of `-- map type,key,value,entries[,flags]` (named
-map[fd:1], map[fd:2], ... in the text), `-- license`, `-- limit` (instructions, for ours only), `-- privileges` (those of the loader, all without it), `-- asm`, then
+map[fd:1], map[fd:2], ... in the text), `-- value` before it (what its value is a struct of, btf_writer.py), `-- license`, `-- limit` (instructions, for ours only), `-- privileges` (those of the loader, all without it), `-- asm`, then
 `-- accept` or `-- reject` with the sentence, which must be one of the last four lines of the log. `-- linux accept (why)` and
 `-- linux reject (why)` mark where Linux differs: in its verdict, or only in its sentence."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from bcc_py.errors import VerifierError
 from bcc_py.isa import Insn, assemble
-from bcc_py.spec import MapSpec, ProgramSpec
+from bcc_py.spec import FuncInfo, MapSpec, ProgramSpec
 from bcc_py.verifier import ALL_PRIVILEGES, Privileges, VerifierEnv, verify
 from cfront.uapi import AttachType, MapType, ProgType
-from tests.verifier.linux_oracle import load, maps_of, with_fds
+from tests.verifier.btf_writer import function_types, value_types
+from tests.verifier.linux_oracle import function_starts, has_callbacks, load, maps_of, with_fds
 
 CASES = Path(__file__).parents[1] / "cases" / "verifier"
 
@@ -33,18 +34,29 @@ class Case:
     license: str = "GPL"
     limit: int = 1_000_000
     privileges: list[str] | None = None
+    value: str = ""
     asm: str = ""
     reject: str = ""
     is_accepted: bool = False
     linux: str = ""
 
     def program(self, insns: tuple[Insn, ...]) -> ProgramSpec:
-        return ProgramSpec("case", "", self.type, insns, self.license, expected_attach_type=self.attach_type)
+        made = ProgramSpec("case", "", self.type, insns, self.license, expected_attach_type=self.attach_type)
+        if not has_callbacks(insns):
+            return made
+        starts = function_starts(insns)
+        btf, ids = function_types(len(starts))
+        functions = tuple(FuncInfo(slot, f"f{number}", id) for number, (slot, id) in enumerate(zip(starts, ids, strict=True)))
+        return replace(made, functions=functions, btf=btf)
 
 
-def _map(text: str, number: int) -> MapSpec:
+def _map(text: str, number: int, value: str) -> MapSpec:
     kind, *numbers = text.split(",")
-    return MapSpec(f"map{number}", MapType[kind.upper()], *(int(one) for one in numbers))
+    spec = MapSpec(f"map{number}", MapType[kind.upper()], *(int(one) for one in numbers))
+    if not value:
+        return spec
+    btf, key_type, value_type = value_types(value)
+    return replace(spec, btf=btf, key_type=key_type, value_type=value_type)
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -64,7 +76,9 @@ def read_cases(path: Path) -> list[Case]:
             type, _, hook = rest.upper().partition(" ")
             case.type, case.attach_type = ProgType[type], AttachType[hook or "NONE"]
         elif word == "map":
-            case.maps.append(_map(rest, len(case.maps) + 1))
+            case.maps.append(_map(rest, len(case.maps) + 1, case.value))
+        elif word == "value":
+            case.value = rest
         elif word == "license":
             case.license = rest
         elif word == "limit":
