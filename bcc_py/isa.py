@@ -22,6 +22,7 @@ from typing import NamedTuple
 from cfront.uapi import HELPER_IDS
 
 __all__ = [
+    "PSEUDO_BTF_ID",
     "PSEUDO_CALL",
     "PSEUDO_FUNC",
     "PSEUDO_KFUNC_CALL",
@@ -38,6 +39,7 @@ __all__ = [
 # src_reg of a 64-bit immediate load (code 0x18)
 PSEUDO_MAP_FD = 1
 PSEUDO_MAP_VALUE = 2
+PSEUDO_BTF_ID = 3
 PSEUDO_FUNC = 4
 # src_reg of a call (code 0x85); 0 is a helper by number
 PSEUDO_CALL = 1

@@ -116,7 +116,8 @@ class ProgramSpec:
     between them are resolved (src=PSEUDO_CALL, imm relative to the next slot) and only MAP and MAP_VALUE
     relocations are open. functions[0] begins at slot 0. flags: BPF_F_* of the loading (include/uapi/linux/bpf.h);
     attach_to: the kernel function whose arguments are the context of a TRACING or LSM program.
-    kernel_functions: by slot, the kernel functions that it calls; their relocations are open too."""
+    kernel_functions, kernel_variables: by slot, the kernel functions that it calls, and the kernel's variables and functions
+    whose addresses it loads; their relocations are open too."""
 
     name: str
     section: str
@@ -132,6 +133,7 @@ class ProgramSpec:
     flags: int = 0
     attach_to: str = ""
     kernel_functions: Mapping[int, str] = field(default_factory=dict)
+    kernel_variables: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class TypeSource(Protocol):
     def find(self, tag: str, name: str) -> CType | None: ...
     def enumerator(self, name: str) -> int | None: ...
     def function(self, name: str) -> Function | None: ...
+    def variable(self, name: str) -> CType | None: ...
     def similar(self, tag: str, name: str) -> list[str]: ...  # spelled nearly so; what names it does not list it leaves out
 
 
@@ -73,6 +74,9 @@ class JoinedTypes:
 
     def function(self, name: str) -> Function | None:
         return next((hit for one in self._sources if (hit := one.function(name)) is not None), None)
+
+    def variable(self, name: str) -> CType | None:
+        return next((hit for one in self._sources if (hit := one.variable(name)) is not None), None)
 
     def similar(self, tag: str, name: str) -> list[str]:
         return [hit for one in self._sources for hit in one.similar(tag, name)]
@@ -220,6 +224,14 @@ class Btf:
         """The name of the type with that id, "" if it has none."""
         return self._string(self._words[self._at[id]]) if 0 < id < len(self._at) else ""
 
+    def variable(self, name: str) -> CType | None:
+        """The type of the variable of that name; None if there is none. Looks at every type there is."""
+        words, key = self._words, name.encode()
+        for pos in self._at[1:]:
+            if words[pos + 1] >> 24 & 31 == _VAR and self._bytes(words[pos]) == key:
+                return self.type(words[pos + 2])
+        return None
+
     def section(self, id: int) -> list[tuple[CType, int]]:
         """The variables of a section (.data) with their offsets; none where the type is no section."""
         words, pos = self._words, self._at[id] if 0 < id < len(self._at) else 0
@@ -227,6 +239,18 @@ class Btf:
             return []
         count = words[pos + 1] & 0xFFFF
         return [(self.type(words[at]), words[at + 1]) for at in range(pos + 3, pos + 3 + 3 * count, 3)]
+
+    def variables(self, id: int) -> list[tuple[int, int]]:
+        """The ids of a section's variables with their offsets; none where the type is no section."""
+        words, pos = self._words, self._at[id] if 0 < id < len(self._at) else 0
+        if not pos or words[pos + 1] >> 24 & 31 != _DATASEC:
+            return []
+        count = words[pos + 1] & 0xFFFF
+        return [(words[at], words[at + 1]) for at in range(pos + 3, pos + 3 + 3 * count, 3)]
+
+    def id_of(self, tag: str, name: str) -> int | None:
+        """The id of the struct, union, enum or typedef of that name; None if there is none."""
+        return self._id(_TAGS[tag], name)
 
     def linkage(self, id: int) -> int:
         """Of a function: 0 static, 1 global, 2 defined elsewhere."""
@@ -241,6 +265,14 @@ class Btf:
                 if text.startswith("arg:"):
                     found.add(text[4:])
         return frozenset(found)
+
+    def declaration_tags(self, id: int, index: int = -1) -> list[str]:
+        """What the source has tagged a type with; or one of its members, or parameters, from 0."""
+        words, wanted = self._words, index & 0xFFFFFFFF
+        return [
+            self._string(words[pos]) for pos in self._at[1:]
+            if words[pos + 1] >> 24 & 31 == _DECL_TAG and words[pos + 2] == id and words[pos + 3] == wanted
+        ]
 
     def enumerator(self, name: str) -> int | None:
         """The value of an enumerator."""

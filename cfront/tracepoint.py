@@ -327,6 +327,9 @@ class TracepointTypes:
     def function(self, name: str) -> Function | None:
         return None
 
+    def variable(self, name: str) -> CType | None:
+        return None
+
     def similar(self, tag: str, name: str) -> list[str]:
         """None: the kernel's types name every tracepoint too, as btf_trace_EVENT."""
         return []

@@ -20,14 +20,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bcc_py.errors import VerifierError
-from bcc_py.isa import PSEUDO_FUNC, PSEUDO_MAP_VALUE, Insn
+from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_MAP_VALUE, Insn
 from bcc_py.spec import MapSpec, ProgramSpec
+from bcc_py.verifier.callgraph import catching_slot
+from bcc_py.verifier.arguments import DENSE_MAPS
 from bcc_py.verifier.contexts import BTF_CONTEXTS, CONTEXTS
 from bcc_py.verifier.depth import check_returns, stack_depth
 from bcc_py.verifier.env import ALL_PRIVILEGES, NO_PRIVILEGES, Privileges, VerifierEnv
 from bcc_py.verifier.explore import Explorer, Finding
 from bcc_py.verifier.fields import special_fields
 from bcc_py.verifier.form import Shape, shape_of
+from bcc_py.verifier.hooks import sleeping_fault
 from bcc_py.verifier.limits import (
     MAX_INSNS,
     MAX_UNPRIVILEGED_INSNS,
@@ -40,7 +43,7 @@ from bcc_py.verifier.limits import (
 from bcc_py.verifier.log import Log
 from bcc_py.verifier.machine import BPF_F_SLEEPABLE, MAX_VAR_OFF
 from bcc_py.verifier.rules import Refusal
-from cfront.uapi import MapType
+from cfront.uapi import MapType, ProgType
 
 __all__ = ["ALL_PRIVILEGES", "NO_PRIVILEGES", "Extent", "Privileges", "VerifiedProgram", "VerifierEnv", "verify"]
 
@@ -123,19 +126,27 @@ def _admitted(program: ProgramSpec, env: VerifierEnv) -> ProgramSpec:
 def _shape(program: ProgramSpec, env: VerifierEnv) -> Shape:
     if program.type not in CONTEXTS and program.type not in BTF_CONTEXTS:
         raise Refusal(f"programs of type {program.type.name} are not supported by this verifier yet", insn=0)
+    if program.type is ProgType.STRUCT_OPS and program.flags & BPF_F_SLEEPABLE and env.types is not None:
+        fault = sleeping_fault(program, env.types)
+        if fault:
+            raise Refusal(fault, insn=0)
     if not env.privileges.bpf:
         for slot, insn in enumerate(program.insns):
             if (insn.code == _CALL and insn.src) or (insn.code == _LDDW and insn.src == PSEUDO_FUNC):
                 raise Refusal("loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN", insn=slot)
     return shape_of(
-        program.insns, program.kernel_functions, are_loops_allowed=env.privileges.bpf,
+        program.insns, program.kernel_functions, are_loops_allowed=env.privileges.bpf, catcher=catching_slot(program),
         resolve=lambda slot: _check_map(program, env, slot),
+        dense=frozenset(fd for fd, spec in env.maps.items() if spec.type in DENSE_MAPS or spec.inner is not None),
     )
 
 
 def _check_map(program: ProgramSpec, env: VerifierEnv, slot: int) -> None:
     """The map that the program names is for programs like it, and an address in its value lies there. Raises Refusal."""
     insn = program.insns[slot]
+    if insn.src == PSEUDO_BTF_ID:
+        _check_variable(program, env, slot)
+        return
     spec = env.maps.get(insn.imm)
     if spec is None:
         raise Refusal(f"fd {insn.imm} is not pointing to valid bpf_map", insn=slot)
@@ -146,6 +157,12 @@ def _check_map(program: ProgramSpec, env: VerifierEnv, slot: int) -> None:
         raise Refusal(*refusal.sentences, insn=slot) from refusal
     if insn.src == PSEUDO_MAP_VALUE:
         _check_address(spec, program.insns[slot + 1].imm & 0xFFFFFFFF, slot)
+
+
+def _check_variable(program: ProgramSpec, env: VerifierEnv, slot: int) -> None:
+    name = program.kernel_variables.get(slot, "")
+    if env.types is None or (env.types.variable(name) is None and env.types.function(name) is None):
+        raise Refusal(f"ldimm64 insn specifies invalid btf_id {program.insns[slot].imm}.", insn=slot)
 
 
 def _check_address(spec: MapSpec, off: int, slot: int) -> None:

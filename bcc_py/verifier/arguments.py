@@ -20,7 +20,7 @@ from bcc_py.verifier.rules import BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG, Refusal
 from bcc_py.verifier.state import State
 from cfront.uapi import HELPER_IDS, Arg, Helper, MapType
 
-__all__ = ["Arguments", "Call"]
+__all__ = ["DENSE_MAPS", "Arguments", "Call"]
 
 _MEMORY = ("fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "ringbuf_mem", "buf", "trusted_ptr")
 _SOCK_COMMON = ("sock_common", "sock", "tcp_sock", "xdp_sock")
@@ -33,8 +33,8 @@ _MEMORY_ARGS = (
 _TAKES: dict[Arg, tuple[str, ...]] = {
     **dict.fromkeys(_MEMORY_ARGS, _MEMORY),
     Arg.CTX: ("ctx",), Arg.CTX_OR_NULL: ("ctx",), Arg.CONST_MAP_PTR: ("map_ptr",), Arg.ALLOC_MEM: ("ringbuf_mem",),
-    Arg.CONST_STR: ("map_value",), Arg.SPIN_LOCK: ("map_value", "ptr"), Arg.TIMER: ("map_value",),
-    Arg.KPTR_DEST: ("map_value", "ptr"), Arg.KPTR_OR_NULL: _OBJECT,
+    Arg.CONST_STR: ("map_value",), Arg.SPIN_LOCK: ("map_value", "alloc_ptr"), Arg.TIMER: ("map_value",),
+    Arg.KPTR_DEST: ("map_value", "alloc_ptr"), Arg.KPTR_OR_NULL: _OBJECT,
     Arg.BTF: _OBJECT, Arg.BTF_OR_NULL: _OBJECT,
     Arg.PERCPU_BTF: ("percpu_ptr", "percpu_rcu_ptr", "percpu_trusted_ptr"),
     Arg.SOCK_COMMON: _SOCK_COMMON, Arg.BTF_SOCK_COMMON: (*_SOCK_COMMON, "ptr", "trusted_ptr"),
@@ -49,10 +49,13 @@ _NULLABLE = frozenset((
 _DYNPTR_ARGS = frozenset((Arg.DYNPTR, Arg.RINGBUF_DYNPTR, Arg.UNINIT_LOCAL_DYNPTR, Arg.UNINIT_RINGBUF_DYNPTR))
 # kinds of pointers that may have been moved when a helper gets them
 _MOVABLE = frozenset(("fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "rdonly_mem", "ringbuf_mem", "buf", "rdonly_buf"))
+_MAP_ARGS = (Arg.MAP_KEY, Arg.MAP_VALUE, Arg.MAP_VALUE_OR_NULL)
+# what the program allocated, put into a map
+_OWN = {"alloc_ptr": "ptr", "alloc_percpu_ptr": "ptr"}
 _READ_ONLY = {"rdonly_mem": "mem", "rdonly_buf": "buf"}
 _WRITES = (Arg.UNINIT_MEM, Arg.MEM_WRITE, Arg.MEM_WRITE_OR_NULL, Arg.UNINIT_MAP_VALUE, Arg.UNINIT_LONG, Arg.FIXED_WRITE)
 # maps whose every entry below max_entries exists
-_DENSE_MAPS = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))
+DENSE_MAPS = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))
 _TIMERS = frozenset(HELPER_IDS[name] for name in ("timer_init", "timer_set_callback", "timer_start", "timer_cancel"))
 
 
@@ -60,7 +63,8 @@ _TIMERS = frozenset(HELPER_IDS[name] for name in ("timer_init", "timer_set_callb
 class Call:
     """What a helper call's arguments told. map, fd, uid: the map given; size_max: the greatest size argument;
     alloc_size: the constant one; ref: the reference among the arguments; release: the one that ends here; has_entry: the
-    key is known to be there; function: the callback's index; dynptr: the dynptr given; kptr: the field of a map's value; writes: (register, bytes) that
+    key is known to be there; function: the callback's index; dynptr: the dynptr given; kptr: the field of a map's value; percpu: what there is for
+    each CPU; writes: (register, bytes) that
     the call fills."""
 
     helper: Helper
@@ -75,6 +79,7 @@ class Call:
     function: int = -1
     dynptr: Pointer | None = None
     kptr: Special | None = None
+    percpu: Pointer | None = None
     writes: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -90,6 +95,8 @@ class Arguments(Branches):
     def _argument(self, call: Call, index: int, arg: Arg) -> None:
         helper, regno = call.helper, index + 1
         value = self._read(regno)
+        if arg is Arg.UNUSED:
+            return
         if arg is Arg.ANYTHING:
             if isinstance(value, Pointer) and not self.may_leak:
                 raise Refusal(f"R{regno} leaks addr into helper function")
@@ -106,7 +113,7 @@ class Arguments(Branches):
         if call.map is not None and arg is Arg.MAP_VALUE and call.map.type in (MapType.SOCKMAP, MapType.SOCKHASH):
             arg = Arg.BTF_SOCK_COMMON
         if not (arg in _NULLABLE and value is ZERO):
-            self._check_kind(regno, arg, value)
+            self._check_kind(helper, regno, arg, value)
         if arg is Arg.CONST_ALLOC_SIZE:
             self._constant_size(call, regno, value)
         elif isinstance(value, Pointer):
@@ -115,7 +122,7 @@ class Arguments(Branches):
             self._check_offset(call, regno, index, arg, value)
             self._pointer_argument(call, regno, index, arg, value)
 
-    def _check_kind(self, regno: int, arg: Arg, value: Value) -> None:
+    def _check_kind(self, helper: Helper, regno: int, arg: Arg, value: Value) -> None:
         """Raises Refusal unless value is of a kind that the argument takes."""
         if isinstance(value, Scalar):
             if arg is Arg.CONST_ALLOC_SIZE:
@@ -124,13 +131,17 @@ class Arguments(Branches):
         kind = value.kind.removesuffix("_or_null") if arg in _NULLABLE else value.kind
         if arg not in _WRITES and arg in _MEMORY_ARGS:
             kind = _READ_ONLY.get(kind, kind)
+        if arg is Arg.KPTR_OR_NULL:
+            kind = _OWN.get(kind, kind)
         if arg is Arg.CONST_ALLOC_SIZE or kind not in _TAKES[arg]:
             raise Refusal(f"R{regno} type={value.kind_text} expected={self._expected(arg)}")
+        if kind == "trusted_ptr" and (arg in _WRITES or arg in _MAP_ARGS):
+            raise Refusal(f"bpf_{helper.name}() may write into memory pointed by R{regno} type={value.kind_text}")
 
     def _expected(self, arg: Arg) -> str:
         if arg is Arg.CONST_ALLOC_SIZE:
             return "scalar"
-        return ", ".join(f"{one}_" if one.endswith("ptr") and one not in ("map_ptr", "dynptr_ptr") else one for one in _TAKES[arg])
+        return ", ".join(Pointer(one).kind_text for one in _TAKES[arg])
 
     def _check_offset(self, call: Call, regno: int, index: int, arg: Arg, value: Pointer) -> None:
         """A pointer whose base is meant must not have been moved; and its type must be the one that is meant."""
@@ -140,7 +151,7 @@ class Arguments(Branches):
             if "ptr" in value.kind and value.kind not in ("map_ptr", "dynptr_ptr"):
                 if arg in (Arg.BTF, Arg.BTF_OR_NULL):
                     wanted = call.helper.arg_btf
-                    if value.off or value.type != wanted:
+                    if not self._is_object(value, wanted, is_strict=call.helper.releases == index):
                         raise Refusal(f"R{regno} is of type {value.type} but {wanted} is expected")
                 if value.off < 0:
                     raise Refusal(f"negative offset {value.kind_text}{value.type} ptr R{regno} off={value.off} disallowed")
@@ -186,6 +197,8 @@ class Arguments(Branches):
             self._dynptr_argument(call, regno, arg, value)
         elif arg is Arg.KPTR_DEST:
             call.map, call.fd, call.uid, call.kptr = value.map, value.fd, value.uid, self._kptr_destination(regno, value)
+        elif arg is Arg.PERCPU_BTF:
+            call.percpu = value
 
     def _check_kptr_source(self, regno: int, field: Special, value: Pointer) -> None:
         if value.is_maybe_null:
@@ -207,7 +220,7 @@ class Arguments(Branches):
         self._check_memory(call, regno, value, size, False, is_raw, is_raw)
         if is_raw:
             call.writes.append((regno, size))
-        if arg is Arg.MAP_KEY and call.map.type in _DENSE_MAPS:
+        if arg is Arg.MAP_KEY and call.map.type in DENSE_MAPS:
             call.has_entry = self._is_known_below(value, size, call.map.max_entries)
 
     def _is_known_below(self, key: Pointer, size: int, entries: int) -> bool:

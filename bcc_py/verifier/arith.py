@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bcc_py.isa import PSEUDO_FUNC, PSEUDO_MAP_FD, Insn
+from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_MAP_FD, Insn
 from bcc_py.verifier.domain import (
     UNKNOWN,
     UNKNOWN32,
@@ -23,6 +23,7 @@ from bcc_py.verifier.domain import (
 )
 from bcc_py.verifier.machine import M32, MAX_VAR_OFF, Machine
 from bcc_py.verifier.rules import Refusal
+from cfront.ctype import Record
 from cfront.uapi import MapType
 
 __all__ = ["Arithmetic"]
@@ -292,6 +293,14 @@ class Arithmetic(Machine):
         if not index:
             raise Refusal("callback function cannot be the main program")
 
+    def _kernel_variable(self, name: str) -> Pointer:
+        """The address of one of the kernel's variables: those that types tell of are per CPU. Of a function nothing is read."""
+        assert self.types is not None, "the name was looked up before"
+        type = self.types.variable(name)
+        if type is None:
+            return Pointer("rdonly_mem")
+        return Pointer("percpu_ptr", type=type.name if isinstance(type, Record) else "", size=type.size)
+
     def _load_immediate(self, insn: Insn) -> int:
         upper = self.insns[self.slot + 1].imm
         self.sources[insn.dst] = 0
@@ -301,6 +310,9 @@ class Arithmetic(Machine):
         if insn.src == PSEUDO_FUNC:
             self._check_callback(self.shape.function_of[self.slot + 1 + insn.imm])
             self.regs[insn.dst] = Pointer("func", frame=self.shape.function_of[self.slot + 1 + insn.imm])
+            return self.slot + 2
+        if insn.src == PSEUDO_BTF_ID:
+            self.regs[insn.dst] = self._kernel_variable(self.program.kernel_variables[self.slot])
             return self.slot + 2
         spec = self.maps[insn.imm]
         if insn.src == PSEUDO_MAP_FD:

@@ -7,6 +7,7 @@ from bcc_py.verifier.domain import UNKNOWN, ZERO, Pointer, Scalar, Value, branch
 from bcc_py.verifier.fields import has_lock
 from bcc_py.verifier.machine import MAX_VAR_OFF, PATH_ENDS
 from bcc_py.verifier.memory import Memory
+from bcc_py.verifier.objects import is_object, is_trusted
 from bcc_py.verifier.precision import need
 from bcc_py.verifier.rules import Refusal
 from bcc_py.verifier.state import State
@@ -20,7 +21,7 @@ _FLIPPED = {_GT: _LT, _LT: _GT, _GE: _LE, _LE: _GE}
 # kinds of pointers that are never 0
 _NEVER_NULL = frozenset((
     "map_value", "map_key", "map_ptr", "ringbuf_mem", "mem", "rdonly_mem", "buf", "rdonly_buf", "sock", "sock_common",
-    "tcp_sock", "xdp_sock", "trusted_ptr", "rcu_ptr",
+    "tcp_sock", "xdp_sock",
 ))
 _PACKET_KINDS = frozenset(("pkt", "pkt_meta", "pkt_end"))
 _MAPS_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
@@ -83,7 +84,7 @@ class Branches(Memory):
             return op == _GE if op in (_LT, _GE) else None
         pointer, number, regno = (left, right, insn.src) if isinstance(left, Pointer) else (right, left, insn.dst)
         assert isinstance(pointer, Pointer) and isinstance(number, Scalar), "one is a pointer"
-        if number is not ZERO or op not in (_EQ, _NE) or pointer.kind not in _NEVER_NULL:
+        if number is not ZERO or op not in (_EQ, _NE) or not _is_never_null(pointer):
             return None
         if pointer.var is not None and (pointer.var.smin <= -MAX_VAR_OFF or pointer.var.smax >= MAX_VAR_OFF):
             return None
@@ -200,6 +201,10 @@ class Branches(Memory):
         if left.kind == "pkt" and right.kind == "pkt_end":
             _mark_end(after, left, _AT_END if is_strict else _BEYOND_END)
         return True
+
+
+def _is_never_null(pointer: Pointer) -> bool:
+    return pointer.kind in _NEVER_NULL or (is_object(pointer) and is_trusted(pointer) and not pointer.is_maybe_null)
 
 
 def _is_packet_pair(packet: Pointer, end: Pointer) -> bool:

@@ -74,8 +74,10 @@ class Calls(Arguments):
         """Only the arguments are looked at: the function is verified on its own."""
         if self.state.lock is not None:
             raise Refusal("global function calls are not allowed while holding a lock,", "use static function instead")
-        if self.state.preempt:
-            raise Refusal("global function calls are not allowed with preemption disabled,", "use static function instead")
+        state = self.state
+        if index in self.sleepers and (state.rcu or state.preempt or state.irqs or not self.is_sleepable or state.is_async):
+            raise Refusal("global functions that may sleep are not allowed in non-sleepable context,",
+                          "i.e., in a RCU/IRQ/preempt-disabled section, or in", "a non-sleepable BPF program context")
         one = self.globals[index]
         try:
             if one.fault:
@@ -110,9 +112,14 @@ class Calls(Arguments):
         elif kind.startswith("trusted_ptr"):
             if value is ZERO and kind.endswith("_or_null"):
                 return
-            if not isinstance(value, Pointer) or value.kind.removesuffix("_or_null") != "trusted_ptr" or value.type != parameter.type:
+            have = value.kind if isinstance(value, Pointer) else "scalar"
+            if kind.endswith("_or_null"):
+                have = have.removesuffix("_or_null")
+            if not isinstance(value, Pointer) or have not in ("ptr", "trusted_ptr", "rcu_ptr"):
                 text = value.kind_text if isinstance(value, Pointer) else "scalar"
                 raise Refusal(f"R{regno} type={text} expected=ptr_, trusted_ptr_, rcu_ptr_")
+            if not self._is_object(value, parameter.type, is_strict=False):
+                raise Refusal(f"R{regno} is of type {value.type} but {parameter.type} is expected")
         elif kind == "dynptr":
             if not isinstance(value, Pointer) or value.kind not in ("fp", "dynptr_ptr"):
                 text = value.kind_text if isinstance(value, Pointer) else "scalar"
@@ -194,7 +201,7 @@ class Calls(Arguments):
         if self.state.is_async:
             wanted: tuple[int, int] | None = (0, 0)
             doing = "At async callback return"
-        elif self.frame.function:
+        elif self.frame.function and self.frame.function != self.catcher:
             if isinstance(result, Pointer):
                 raise Refusal(f"At subprogram exit the register R{regno} is not a scalar value ({result.kind_text})")
             return
@@ -285,6 +292,8 @@ class Calls(Arguments):
 
     def _release_argument(self, call: Call) -> None:
         if call.release:
+            if call.kptr is not None and self._is_in_rcu():
+                self.state.replace(lambda value: self._shared(value, call.release))
             self._release(call.release)
         elif self.regs[call.helper.releases + 1] is not ZERO:
             raise Refusal(f"func {helper_text(call.helper.id)} reference has not been acquired before")
@@ -303,6 +312,12 @@ class Calls(Arguments):
             for number, (types, value) in list(frame.stack.items()):
                 if value is not None and without(value) is None:
                     frame.stack[number] = ("--------" if types[0] == "d" else types.replace("r", "m"), None)
+
+    def _shared(self, value: Value, ref: int) -> Value:
+        """value when what it belongs to was put into a map: per-CPU memory can be read on under RCU."""
+        if isinstance(value, Pointer) and value.ref == ref and value.kind == "alloc_percpu_ptr":
+            return value.named("percpu_rcu_ptr", 0, 0)
+        return value
 
     def _forget_packets(self) -> None:
         """The packet may lie elsewhere now."""
@@ -356,6 +371,7 @@ class Calls(Arguments):
         if name == "for_each_map_elem" and (call.map is None or call.map.type not in _ITERABLE):
             raise Refusal("callback function not allowed for map")
         start = self.shape.starts[call.function]
+        self.finding.callbacks.add(call.function)
         regs, sources = self._callback_arguments(call)
         state = self.state.copy()
         if name == _ASYNC:
@@ -428,6 +444,8 @@ class Calls(Arguments):
             held = call.dynptr
             assert held is not None, "the first argument is a dynptr"
             return Pointer("mem_or_null", size=call.alloc_size, id=self._new_id(), ref=held.ref, uid=held.id)
+        if ret in (Ret.MEM_OR_BTF, Ret.MEM_OR_BTF_OR_NULL):
+            return self._this_cpus(call)
         if ret is Ret.KPTR_OR_NULL:
             return self._exchanged(call)
         kind = _GIVES.get(ret)
@@ -439,13 +457,26 @@ class Calls(Arguments):
             id = ref = self._acquire()
         return Pointer(kind, id=id, ref=ref, type="task_struct" if ret is Ret.BTF_TASK else helper.ret_btf)
 
+    def _this_cpus(self, call: Call) -> Pointer:
+        """One CPU's copy of what was given."""
+        base = call.percpu
+        assert base is not None, "the first argument is per CPU"
+        if "rcu" in base.kind:
+            return Pointer("alloc_rcu_ptr", type=base.type)
+        is_nullable = call.helper.ret is Ret.MEM_OR_BTF_OR_NULL
+        id, end = (self._new_id(), "_or_null") if is_nullable else (0, "")
+        if base.type:
+            return Pointer(f"ptr{end}", type=base.type, id=id)
+        return Pointer(f"rdonly_mem{end}", size=base.size, id=id)
+
     def _exchanged(self, call: Call) -> Pointer:
         """What lay in a map's value: the program's now."""
         field = call.kptr
         assert field is not None, "the first argument is a kptr"
         ref = self._acquire()
-        kind = "percpu_ptr_or_null" if field.kind == PERCPU_KPTR else "ptr_or_null"
-        return Pointer(kind, type=field.target, id=ref, ref=ref)
+        percpu = "percpu_" if field.kind == PERCPU_KPTR else ""
+        own = "" if self._is_kernel_struct(field.target) else "alloc_"
+        return Pointer(f"{own}{percpu}ptr_or_null", type=field.target, id=ref, ref=ref)
 
     def _number(self, call: Call) -> Scalar:
         helper = call.helper

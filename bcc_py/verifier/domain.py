@@ -654,7 +654,8 @@ class Pointer:
     @property
     def kind_text(self) -> str:
         """The kind in Linux's sentences."""
-        return f"{self.kind}_" if "ptr" in self.kind and self.kind not in ("map_ptr", "dynptr_ptr") else self.kind
+        kind = self.kind.removeprefix("alloc_").removeprefix("nonown_")
+        return f"{kind}_" if "ptr" in kind and kind not in ("map_ptr", "dynptr_ptr") else kind
 
     def placed(self, off: int, var: Scalar | None, id: int, range: int) -> Pointer:
         """The same base at another offset."""

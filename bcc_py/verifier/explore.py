@@ -66,6 +66,8 @@ class Explorer(KernelFunctions):
         if self.log:
             self.log.begin(self.shape.starts)
         self._explore(0)
+        if self.catcher >= 0:
+            self.called_globals.append(self.catcher)
         done = 0
         while done < len(self.called_globals):
             start = self.shape.starts[self.called_globals[done]]
@@ -76,11 +78,14 @@ class Explorer(KernelFunctions):
             if self.log:
                 self.log.validated(start)
             done += 1
+        self._check_kernel_calls()
         self.finding.peak_states = self._pruner.peak
         return self.finding
 
     def _begin_global(self, index: int) -> None:
         """The state in which a global function starts: any arguments that fit its prototype."""
+        if index == self.catcher:
+            self._check_catcher(index)
         regs: list[Value | None] = [None] * 11
         for regno, one in enumerate(self.globals[index].parameters, 1):
             if one.kind == "scalar":

@@ -23,6 +23,7 @@ _KINDS = frozenset((
 KPTR, PERCPU_KPTR, UNTRUSTED_KPTR, UPTR = "kptr", "percpu_kptr", "kptr_untrusted", "uptr"
 _POINTERS = frozenset((KPTR, PERCPU_KPTR, UNTRUSTED_KPTR, UPTR))
 _MAX_DEPTH = 8
+_MAX_FIELDS = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def _fields(btf: bytes, value_type: int) -> tuple[Special, ...]:
     source = Btf(btf)
     variables = source.section(value_type) or [(source.type(value_type), 0)]
     found = [one for type, off in variables for one in _walk(type, off, 0)]
-    return tuple(sorted(found, key=lambda one: one.off))
+    # where there are more, the kernel knows of none
+    return tuple(sorted(found, key=lambda one: one.off)) if len(found) <= _MAX_FIELDS else ()
 
 
 def _walk(type: CType, base: int, depth: int) -> Iterator[Special]:
@@ -66,7 +68,7 @@ def _walk(type: CType, base: int, depth: int) -> Iterator[Special]:
         return
     if isinstance(type, Pointer) and type.tag in _POINTERS and isinstance(type.target, Record):
         yield Special(type.tag, base, 8, type.target.name, type.target.size)
-    if isinstance(type, Array) and isinstance(type.element, Record | Pointer):
+    if isinstance(type, Array) and isinstance(type.element, Record | Pointer | Array):
         for index in range(min(type.count or 0, 64)):
             yield from _walk(type.element, base + index * type.element.size, depth + 1)
     if not isinstance(type, Record):

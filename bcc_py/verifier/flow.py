@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bcc_py.isa import PSEUDO_CALL, Insn
+from bcc_py.isa import PSEUDO_CALL, PSEUDO_MAP_FD, Insn
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg
 
 __all__ = ["ALL_SLOTS", "LOAD_ACQUIRE", "SLOT_BIT", "STORE_RELEASE", "liveness", "stack_pointers", "weights"]
@@ -29,6 +29,9 @@ _FOREIGN = 1 << SLOT_BIT + 64
 _ANY_SLOT = ALL_SLOTS | _FOREIGN
 _CALL, _EXIT, _JA, _GOTOL = 0x85, 0x95, 0x05, 0x06
 LOAD_ACQUIRE, STORE_RELEASE, _CMPXCHG = 0x100, 0x110, 0xF1
+_LDDW, _MOV_REG, _ADD_IMM = 0x18, 0xBF, 0x07
+# how far before a call its arguments are made
+_NEAR = 16
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _ARGS = 0x3E
 _LOOK_UP = HELPER_IDS["map_lookup_elem"]
@@ -137,10 +140,16 @@ def _pointers_after(insn: Insn, pointers: int) -> int:
 
 
 def weights(
-    insns: Sequence[Insn], heads: Sequence[int], edges: Edges, starts: Sequence[int], function_of: Sequence[int]
+    insns: Sequence[Insn], heads: Sequence[int], edges: Edges, starts: Sequence[int], arrivals: frozenset[int],
+    dense: frozenset[int] | None,
 ) -> tuple[int, ...]:
-    """For each slot, the registers and stack slots whose numeric value may still decide something."""
+    """For each slot, the registers and stack slots whose numeric value may still decide something. arrivals: where
+    jumps lead; dense: descriptors of maps whose entries are there whatever the key, None if that is not known."""
     pointers = stack_pointers(insns, heads, edges, starts)
+    keys = {
+        slot: _key_slots(insns, slot, arrivals, dense) for slot in heads
+        if insns[slot].code == _CALL and insns[slot].imm == _LOOK_UP and not insns[slot].src
+    }
 
     def before(slot: int, after: int) -> int:
         insn = insns[slot]
@@ -153,9 +162,31 @@ def weights(
             return _weigh_store(insn, after, pointers[slot])
         if cls == 0:
             return after & ~(1 << insn.dst)
-        return _weigh_jump(insn, after, pointers[slot])
+        return _weigh_jump(insn, after, pointers[slot], keys.get(slot, 0))
 
     return _backward(heads, edges, len(insns), before)
+
+
+def _key_slots(insns: Sequence[Insn], call: int, arrivals: frozenset[int], dense: frozenset[int] | None) -> int:
+    """The stack slots in which the key of a look-up may lie, 0 if its number does not matter. What is looked for is
+    `r1 = map`, `r2 = r10`, `r2 += n` in the straight code before the call."""
+    off, found = 0, _ANY_SLOT
+    is_key_known = False
+    for slot in range(call - 1, max(call - _NEAR, -1), -1):
+        insn = insns[slot]
+        if slot + 1 in arrivals or insn.code & 7 in (5, 6):
+            break
+        if insn.code == _LDDW and insn.dst == 1:
+            if insn.src == PSEUDO_MAP_FD and dense is not None and insn.imm not in dense:
+                return 0
+        elif insn.code & 7 in (1, 4, 7) and insn.dst == 2 and not is_key_known:
+            if insn.code == _ADD_IMM:
+                off += insn.imm
+            elif insn.code == _MOV_REG and insn.src == 10 and -512 <= off < 0:
+                found, is_key_known = 1 << SLOT_BIT + (-off - 1) // 8, True
+            else:
+                is_key_known = True
+    return found
 
 
 def _weigh_alu(insn: Insn, after: int) -> int:
@@ -204,7 +235,7 @@ def _weigh_store(insn: Insn, after: int, pointers: int) -> int:
     return after | dst | (1 << insn.src if is_wanted and insn.code & 7 == 3 else 0)
 
 
-def _weigh_jump(insn: Insn, after: int, pointers: int) -> int:
+def _weigh_jump(insn: Insn, after: int, pointers: int, key_slots: int) -> int:
     code = insn.code
     if code == _EXIT:
         return 1 | _FOREIGN
@@ -221,7 +252,8 @@ def _weigh_jump(insn: Insn, after: int, pointers: int) -> int:
     for number, arg in enumerate(helper.args, 1):
         if arg is not Arg.ANYTHING:
             after |= 1 << number
-    if (insn.imm == _LOOK_UP and pointers & 1 << 2) or (Arg.FUNC in helper.args and pointers & _ARGS):
-        # a known key in an array; what a callback is shown
-        after |= _ANY_SLOT
+    if pointers & 1 << 2:
+        after |= key_slots  # a known key in an array
+    if Arg.FUNC in helper.args and pointers & _ARGS:
+        after |= _ANY_SLOT  # what a callback is shown
     return after

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn
+from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn
 from bcc_py.verifier.flow import LOAD_ACQUIRE, STORE_RELEASE, liveness, weights
 from bcc_py.verifier.rules import Refusal
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg
@@ -27,13 +27,14 @@ _ATOMICS = frozenset((0x00, 0x40, 0x50, 0xA0, 0x01, 0x41, 0x51, 0xA1, 0xE1, 0xF1
 
 def check_form(insns: Sequence[Insn], resolve: Callable[[int], None]) -> None:
     """Every slot is an instruction of RFC 9669, and its 64-bit loads are whole; what else is wrong with an instruction is
-    said where a path reaches it (faults). resolve: called with the slot of each load of a map's address. Raises Refusal."""
+    said where a path reaches it (faults). resolve: called with the slot of each load of an address that
+    belongs to the kernel. Raises Refusal."""
     slot = 0
     while slot < len(insns):
         insn = insns[slot]
         if insn.code == _LDDW:
             _check_lddw(insns, slot)
-            if insn.src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE):
+            if insn.src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_BTF_ID):
                 resolve(slot)
             slot += 2
             continue
@@ -59,7 +60,7 @@ def _check_lddw(insns: Sequence[Insn], slot: int) -> None:
     insn = insns[slot]
     if slot + 1 >= len(insns) or insns[slot + 1][:4] != (0, 0, 0, 0):
         raise Refusal("invalid bpf_ld_imm64 insn", insn=slot)
-    if insn.src not in (0, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_FUNC):
+    if insn.src not in (0, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_BTF_ID, PSEUDO_FUNC):
         raise Refusal("unrecognized bpf_ld_imm64 insn", insn=slot)
     if insn.src == PSEUDO_MAP_FD and insns[slot + 1].imm:
         raise Refusal("unrecognized bpf_ld_imm64 insn", insn=slot)
@@ -208,25 +209,26 @@ def _heads(insns: Sequence[Insn]) -> list[int]:
 
 def shape_of(
     insns: Sequence[Insn], kernel_functions: Mapping[int, str] | None = None, are_loops_allowed: bool = True,
-    resolve: Callable[[int], None] = lambda slot: None,
+    resolve: Callable[[int], None] = lambda slot: None, catcher: int = -1, dense: frozenset[int] | None = None,
 ) -> Shape:
     """The form of insns (check_form), and their graph. Raises Refusal: a jump or call to nowhere, between functions or into
     the middle of a 64-bit load; a function that runs off its end; an instruction no path reaches.
 
     kernel_functions: the names of the kernel's functions that are called, by slot; resolve: called with the slot of each
-    load of a map's address."""
+    load of a map's address; catcher: where a function begins that the kernel calls, -1 for none."""
     heads = _heads(insns)
-    ordered, function_of = _functions(insns, heads)
+    entries = {0} if catcher < 0 else {0, catcher}
+    ordered, function_of = _functions(insns, heads, entries)
     check_form(insns, resolve)
     edges = {slot: _successors(insns, slot) for slot in heads}
     if not are_loops_allowed:
         _check_loops(edges, ordered)
-    _check_reached(insns, heads)
+    _check_reached(insns, heads, entries)
     branches, arrivals = _prune_points(insns, heads)
     turns = frozenset(slot for slot in heads if _turns(insns[slot], (kernel_functions or {}).get(slot, "")))
     return Shape(
         ordered, tuple(function_of), branches | arrivals | turns, arrivals, liveness(insns, heads, edges),
-        weights(insns, heads, edges, ordered, function_of), turns, _packet_movers(insns, heads, function_of),
+        weights(insns, heads, edges, ordered, arrivals, dense), turns, _packet_movers(insns, heads, function_of),
     )
 
 
@@ -248,9 +250,9 @@ def _packet_movers(insns: Sequence[Insn], heads: list[int], function_of: Sequenc
     return frozenset(movers)
 
 
-def _functions(insns: Sequence[Insn], heads: list[int]) -> tuple[tuple[int, ...], list[int]]:
+def _functions(insns: Sequence[Insn], heads: list[int], entries: set[int]) -> tuple[tuple[int, ...], list[int]]:
     """Where functions start, and by slot which one it is in. Raises Refusal."""
-    starts = {0}
+    starts = set(entries)
     for slot in heads:
         target = callee_of(insns, slot)
         if target is not None:
@@ -317,10 +319,10 @@ def _check_function(insns: Sequence[Insn], start: int, end: int) -> None:
         raise Refusal("last insn is not an exit or jmp", insn=end - 1)
 
 
-def _check_reached(insns: Sequence[Insn], heads: list[int]) -> None:
+def _check_reached(insns: Sequence[Insn], heads: list[int], entries: set[int]) -> None:
     """Every instruction lies on a way from the first one, following calls; none begins inside another."""
     seen: set[int] = set()
-    waiting = [0]
+    waiting = list(entries)
     while waiting:
         slot = waiting.pop()
         if slot in seen:

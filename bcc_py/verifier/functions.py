@@ -135,7 +135,7 @@ def _pointer(index: int, target: CType, tags: frozenset[str], type: ProgType) ->
     if tags & {"trusted", "untrusted"}:
         if "nonnull" in tags:
             raise wrong
-        kind = "trusted_ptr" if "trusted" in tags else "untrusted_ptr"
+        kind, name = "trusted_ptr" if "trusted" in tags else "untrusted_ptr", name.partition("___")[0]
         return Parameter(f"{kind}_or_null" if "nullable" in tags else kind, type=name)
     if "arena" in tags:
         return Parameter("arena")

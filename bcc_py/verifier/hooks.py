@@ -175,10 +175,10 @@ def _member_hook(types: TypeSource, name: str, index: int) -> Hook | None:
     return _hook(member.name, rows, proto.result, False, "void" if isinstance(proto.result, Void) else "int")
 
 
-def sleeping_fault(program: ProgramSpec, hook: Hook) -> str:
-    """Why a program that sleeps cannot be this member, "" where it can."""
-    allowed = _SLEEPING_MEMBERS.get(program.attach_to)
-    if program.type is not _P.STRUCT_OPS or allowed is None or hook.name in allowed:
+def sleeping_fault(program: ProgramSpec, types: TypeSource) -> str:
+    """Why a program that sleeps cannot be this member of a struct of functions, "" where it can."""
+    allowed, hook = _SLEEPING_MEMBERS.get(program.attach_to), hook_of(program, types)
+    if allowed is None or hook is None or hook.name in allowed:
         return ""
     return f"attach to unsupported member {hook.name} of struct {program.attach_to}"
 

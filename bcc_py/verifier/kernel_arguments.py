@@ -152,7 +152,7 @@ class KernelArguments(StackObjects):
         elif name.endswith("__map"):
             self._map_of_kernel(call, index, value)
         elif struct == "bpf_wq":
-            self._queue_argument(index, value)
+            self._queue_argument(call, index, value)
         elif name.endswith("__irq_flag"):
             if not isinstance(value, Pointer) or value.kind != "fp":
                 raise Refusal(f"arg#{index} doesn't point to an irq flag on stack")
@@ -218,21 +218,27 @@ class KernelArguments(StackObjects):
 
     def _map_of_kernel(self, call: KernelCall, index: int, value: Value) -> None:
         regno = index + 1
-        if not isinstance(value, Pointer) or value.map is None:
+        if not isinstance(value, Pointer) or (value.map is None and not is_object(value)):
             raise Refusal(f"pointer in R{regno} isn't map pointer")
         self._check_trust(call, regno, value)
         self._offset_of(call, regno, value)
         held = call.object
         if held is not None and held.map is not None and call.name == "bpf_wq_init" and (held.map is not value.map or held.uid != value.uid):
             raise Refusal(f"workqueue pointer in R1 map_uid={held.uid} doesn't match map pointer in R2 map_uid={value.uid}")
-        if value.kind != "map_ptr":
+        if is_object(value):
+            self._check_object_kind(index, value)
+            if value.type != "bpf_map":
+                raise Refusal(f"kernel function {call.name} args#{index} expected pointer to STRUCT bpf_map "
+                              f"but R{regno} has a pointer to STRUCT {value.type}")
+        elif value.kind != "map_ptr":
             raise Refusal(f"arg#{index} is {value.kind_text} expected {value.kind_text} or socket")
         call.object = value
 
-    def _queue_argument(self, index: int, value: Value) -> None:
+    def _queue_argument(self, call: KernelCall, index: int, value: Value) -> None:
         if not isinstance(value, Pointer) or value.kind != "map_value":
             raise Refusal(f"arg#{index} doesn't point to a map value")
         self._field_at(index + 1, value, "bpf_wq")
+        call.object = value
 
     def _flag_argument(self, name: str, regno: int, value: Pointer) -> None:
         kind = "irq_lock" if "res_spin" in name else "irq_native"

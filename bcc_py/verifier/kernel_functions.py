@@ -9,6 +9,7 @@ Source: kernel/bpf/verifier.c of Linux 6.18, check_kfunc_call (behaviour and sen
 from __future__ import annotations
 
 from bcc_py.isa import Insn
+from bcc_py.verifier.callgraph import check_throws
 from bcc_py.verifier.domain import UNKNOWN, Pointer, Value
 from bcc_py.verifier.kernel_arguments import KernelArguments, KernelCall
 from bcc_py.verifier.kernel_functions_table import KernelFunction, Trait, kernel_function
@@ -38,9 +39,14 @@ _UNBOUNDED = 1 << 29
 
 
 class KernelFunctions(KernelArguments):
-    """One call after another."""
+    """One call after another. _has_lost_call: a call that names no function was reached."""
+
+    _has_lost_call = False
 
     def _call_kernel(self, insn: Insn) -> int:
+        if not insn.imm and not insn.off:
+            self._has_lost_call = True
+            return self.slot + 1
         name = self.program.kernel_functions.get(self.slot, "")
         function = kernel_function(name, self.type, self.attach_type)
         if self.state.lock is not None and (function is None or not function.has(Trait.LOCKED)):
@@ -67,11 +73,33 @@ class KernelFunctions(KernelArguments):
             assert isinstance(held, Pointer), "only pointers are released"
             self._release(held.ref)
         if name == "bpf_throw":
-            self._check_return(1)
-            self._check_nothing_held("bpf_throw", True)
+            self._throw()
             return PATH_ENDS
         self._finish_call(call)
         return self.slot + 1
+
+    def _throw(self) -> None:
+        """The program ends here, whatever calls there are; what it throws is what it gives, where nobody catches it."""
+        if self.catcher < 0:
+            self._check_return(1)
+        for one in self.state.refs:
+            raise Refusal(f"Unreleased reference id={one.id} alloc_insn={one.slot}", "bpf_throw would lead to reference leak")
+        self._check_nothing_held("bpf_throw", True)
+
+    def _check_catcher(self, index: int) -> None:
+        """The function that catches exceptions takes what was thrown. Raises Refusal."""
+        one = self.globals.get(index)
+        if one is not None and one.fault:
+            raise Refusal(one.fault)
+        if one is None or len(one.parameters) != 1 or one.parameters[0].kind != "scalar":
+            raise Refusal("exception cb only supports single integer argument")
+
+    def _check_kernel_calls(self) -> None:
+        """What can only be said when every path is known. Raises Refusal."""
+        if self._has_lost_call:
+            raise Refusal("invalid kernel function call not eliminated in verifier pass")
+        callbacks = self.finding.callbacks | ({self.catcher} if self.catcher >= 0 else set())
+        check_throws(self.program, self.shape, callbacks, self.catcher)
 
     def _may_sleep(self) -> bool:
         return self.is_sleepable and not self.state.is_async
@@ -89,6 +117,8 @@ class KernelFunctions(KernelArguments):
         self.regs[:6] = [None] * 6
         self.regs[0] = gives
         self.sources[0] = 0
+        if call.name == "bpf_xdp_pull_data":
+            self._forget_packets()
         if call.iterator is None:
             return
         depth, number, slots = call.iterator

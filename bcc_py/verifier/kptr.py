@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from bcc_py.verifier.domain import ZERO, Pointer, Value, tnum_text
 from bcc_py.verifier.dynptr import Dynptrs
-from bcc_py.verifier.fields import PERCPU_KPTR, UNTRUSTED_KPTR, UPTR, Special, special_fields
-from bcc_py.verifier.objects import embeds
+from bcc_py.verifier.fields import PERCPU_KPTR, UNTRUSTED_KPTR, UPTR, Special, special_fields, struct_fields
+from bcc_py.verifier.objects import embeds, is_allocated
 from bcc_py.verifier.rules import Refusal
 
 __all__ = ["Kptrs"]
@@ -76,8 +76,9 @@ class Kptrs(Dynptrs):
             field.kind != UNTRUSTED_KPTR and (not is_kernel or field.target in _RCU_PROTECTED))
         if not (is_safe and self._is_in_rcu()):
             return Pointer("untrusted_ptr_or_null", type=field.target, id=id)
-        kind = "percpu_rcu_ptr_or_null" if field.kind == PERCPU_KPTR else "rcu_ptr_or_null"
-        return Pointer(kind, type=field.target, id=id)
+        if field.kind == PERCPU_KPTR:
+            return Pointer("percpu_rcu_ptr_or_null", type=field.target, id=id)
+        return Pointer("rcu_ptr_or_null" if is_kernel else "alloc_rcu_ptr_or_null", type=field.target, id=id)
 
     def _check_kptr_type(self, field: Special, regno: int, value: Value) -> None:
         """value may be put into the field. Raises Refusal."""
@@ -87,7 +88,8 @@ class Kptrs(Dynptrs):
             kind = value.kind_text if isinstance(value, Pointer) else "scalar"
             raise Refusal(f"invalid kptr access, R{regno} type={kind} {wrong}")
         kind = value.kind.removesuffix("_or_null")
-        if kind == "percpu_ptr" if field.kind == PERCPU_KPTR else kind in _OBJECTS or (is_free and kind == "untrusted_ptr"):
+        own = "alloc_percpu_ptr" if field.kind == PERCPU_KPTR else "alloc_ptr"
+        if kind == own or (field.kind != PERCPU_KPTR and kind in _OBJECTS) or (is_free and kind == "untrusted_ptr"):
             self._check_object_offset(regno, value)
             if self._is_object(value, field.target, is_strict=not is_free):
                 return
@@ -101,8 +103,8 @@ class Kptrs(Dynptrs):
             raise Refusal(f"variable {value.kind_text} access var_off={tnum_text(value.var)} disallowed")
 
     def _is_object(self, value: Pointer, wanted: str, is_strict: bool) -> bool:
-        if self.types is None or not self._is_kernel_struct(value.type):
-            return value.type == wanted and not value.off
+        if is_allocated(value) or self.types is None:
+            return value.type == wanted and not value.off and not self._is_kernel_struct(wanted)
         return embeds(self.types, value.type, value.off, wanted, is_strict)
 
     def _is_kernel_struct(self, name: str) -> bool:
@@ -132,4 +134,4 @@ class Kptrs(Dynptrs):
 
     def _fields_of(self, value: Pointer) -> tuple[Special, ...]:
         """What belongs to the kernel where value points to."""
-        return special_fields(value.map) if value.map is not None else ()
+        return special_fields(value.map) if value.map is not None else struct_fields(self.program.btf, value.type)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bcc_py.spec import ProgramSpec
+from bcc_py.verifier.callgraph import catching_slot, sleepers
 from bcc_py.verifier.domain import UNKNOWN, UNKNOWN32, Pointer, Value, unsigned_range
 from bcc_py.verifier.env import VerifierEnv
 from bcc_py.verifier.form import Shape
@@ -40,7 +41,8 @@ class Finding:
     """What exploration learnt. insns_processed: instructions looked at, on all paths; stack_bytes: depth for
     each function, a multiple of 8; kinds: slot of a load or store -> kind of memory ("fp", "ctx",
     "map_value", "ringbuf_mem", "pkt", ...; several joined by "|"); reached: slots some path executes;
-    async_functions: what timers call.
+    async_functions: what timers call; callbacks: all that the
+    kernel calls.
 
     What code for a loader without CAP_PERFMON has to defend against speculation: nospec: slots before which a barrier
     stands, nospec_after: stores behind which one stands; masks: slot of a sum -> (is what is added negative, is it a
@@ -52,6 +54,7 @@ class Finding:
     kinds: dict[int, str] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
     async_functions: set[int] = field(default_factory=set)
+    callbacks: set[int] = field(default_factory=set)
     nospec: set[int] = field(default_factory=set)
     nospec_after: set[int] = field(default_factory=set)
     masks: dict[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
@@ -114,6 +117,17 @@ class Machine:
     def hook(self) -> Hook | None:
         """What the program is attached to, where the kernel's types describe it."""
         return hook_of(self.program, self.types) if self.types is not None else None
+
+    @cached_property
+    def catcher(self) -> int:
+        """The index of the function that catches exceptions, -1 where there is none."""
+        slot = catching_slot(self.program)
+        return self.shape.starts.index(slot) if slot >= 0 else -1
+
+    @cached_property
+    def sleepers(self) -> frozenset[int]:
+        """The functions that may sleep."""
+        return sleepers(self.program, self.shape)
 
     def _enter_frame(self) -> None:
         self.frame = self.state.frames[-1]

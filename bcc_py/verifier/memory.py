@@ -412,7 +412,11 @@ class Memory(Kptrs):
             number = (-low - 1) // 8
             if not self.is_spec_bypassed:
                 self._check_spill(frame, low, size, store)
-            frame.written[number] = sources if size == 8 else sources | frame.sources_of_slot(base.frame, number)
+            if size < 8:
+                first, types = low & 7, frame.stack.get(number, _UNWRITTEN)[0]
+                if "0" in types[:first] + types[first + size :]:  # all that stays known of the other bytes
+                    sources |= frame.sources_of_slot(base.frame, number)
+            frame.written[number] = sources
             self._spill(frame, low, size, store)
             self.state.history += 1
         return ZERO

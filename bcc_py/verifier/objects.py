@@ -86,7 +86,7 @@ def walked(base: Pointer, member: Member, is_in_rcu: bool) -> str:
     if "untrusted" in kind:
         return "untrusted_ptr"
     if not is_trusted(base) and "rcu_" not in kind:
-        return "ptr"
+        return "untrusted_ptr" if member.is_shared else "ptr"
     place = base.type, member.name
     if place in _TRUSTED:
         return "trusted_ptr"
@@ -98,7 +98,7 @@ def walked(base: Pointer, member: Member, is_in_rcu: bool) -> str:
         return "untrusted_ptr" if member.is_shared else "rcu_ptr"
     if place in _RCU_OR_NULL:
         return "rcu_ptr_or_null"
-    return "ptr"
+    return "untrusted_ptr" if member.is_shared else "ptr"
 
 
 # ---- structs
