@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 from bcc_py.errors import VerifierError
 from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_MAP_VALUE, Insn
 from bcc_py.spec import MapSpec, ProgramSpec
-from bcc_py.verifier.callgraph import catching_slot
 from bcc_py.verifier.arguments import DENSE_MAPS
+from bcc_py.verifier.callgraph import catching_slot
 from bcc_py.verifier.contexts import BTF_CONTEXTS, CONTEXTS
 from bcc_py.verifier.depth import check_returns, stack_depth
 from bcc_py.verifier.env import ALL_PRIVILEGES, NO_PRIVILEGES, Privileges, VerifierEnv

@@ -52,6 +52,8 @@ _MOVABLE = frozenset(("fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "r
 _MAP_ARGS = (Arg.MAP_KEY, Arg.MAP_VALUE, Arg.MAP_VALUE_OR_NULL)
 # what the program allocated, put into a map
 _OWN = {"alloc_ptr": "ptr", "alloc_percpu_ptr": "ptr"}
+# pointers to objects that may point into one
+_HELD = frozenset(("ptr", "trusted_ptr", "rcu_ptr", "alloc_ptr", "nonown_ptr", "nonown_rcu_ptr"))
 _READ_ONLY = {"rdonly_mem": "mem", "rdonly_buf": "buf"}
 _WRITES = (Arg.UNINIT_MEM, Arg.MEM_WRITE, Arg.MEM_WRITE_OR_NULL, Arg.UNINIT_MAP_VALUE, Arg.UNINIT_LONG, Arg.FIXED_WRITE)
 # maps whose every entry below max_entries exists
@@ -148,13 +150,13 @@ class Arguments(Branches):
         if call.helper.releases == index and arg not in _DYNPTR_ARGS and value.off:
             raise Refusal(f"R{regno} must have zero offset when passed to release func or trusted arg to kfunc")
         if value.kind not in _MOVABLE:
-            if "ptr" in value.kind and value.kind not in ("map_ptr", "dynptr_ptr"):
+            if value.kind in _HELD:
                 if arg in (Arg.BTF, Arg.BTF_OR_NULL):
                     wanted = call.helper.arg_btf
                     if not self._is_object(value, wanted, is_strict=call.helper.releases == index):
                         raise Refusal(f"R{regno} is of type {value.type} but {wanted} is expected")
                 if value.off < 0:
-                    raise Refusal(f"negative offset {value.kind_text}{value.type} ptr R{regno} off={value.off} disallowed")
+                    raise Refusal(f"negative offset {value.kind_text} ptr R{regno} off={value.off} disallowed")
                 if value.var is not None:
                     self._check_plain(regno, value)
             else:

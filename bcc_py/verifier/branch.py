@@ -183,6 +183,8 @@ class Branches(Memory):
                 return Pointer("xdp_sock", ref=pointer.ref)
             if spec.type in (MapType.SOCKMAP, MapType.SOCKHASH):
                 return Pointer("sock", ref=pointer.ref)
+        if kind == "alloc_ptr":
+            return pointer.named(kind)
         return pointer.named(kind, pointer.id if kind == "map_value" and spec is not None and has_lock(spec) else 0)
 
     def _learn_packet(self, op: int, left: Pointer, right: Pointer, taken: State, fallen: State) -> bool:

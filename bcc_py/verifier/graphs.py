@@ -217,7 +217,8 @@ def _root_in_struct(btf: bytes, struct: str, off: int) -> Root | None:
 def _find(source: Btf, type: CType, off: int, tags: list[str], depth: int) -> Root | None:
     """The root at off of type; tags: those of what has that type."""
     while isinstance(type, Array) and type.element.size:
-        type, off = type.element, off % type.element.size
+        off %= type.element.size
+        type = type.element
     if not isinstance(type, Record) or depth > _MAX_DEPTH:
         return None
     if type.name in ("bpf_list_head", "bpf_rb_root"):

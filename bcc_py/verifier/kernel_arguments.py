@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from bcc_py.verifier.arguments import Call
 from bcc_py.verifier.domain import ZERO, Pointer, Scalar, Value
 from bcc_py.verifier.functions import is_context
+from bcc_py.verifier.graphs import Graphs, Root
 from bcc_py.verifier.kernel_functions_table import KernelFunction, Trait
 from bcc_py.verifier.objects import STRUCT_OF, embeds, is_allocated, is_object, is_trusted, names_of_type, type_word
 from bcc_py.verifier.rules import Refusal
-from bcc_py.verifier.stack_objects import StackObjects
 from cfront import ctype
 from cfront.ctype import Array, CType, Enum, Function, Integer, Param, Record, Void
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, AttachType, ProgType
 
-__all__ = ["KernelArguments", "KernelCall"]
+__all__ = ["KernelArguments", "KernelCall", "is_plain"]
 
 _MAX_ARGUMENTS = 5
 # what a kernel function is, to the checks of memory
@@ -44,7 +44,7 @@ _UNWRITTEN = Pointer("?")
 class KernelCall:
     """What a kernel function's arguments told. release: the register whose reference ends here; ref: the reference among
     the arguments; constant: the one constant argument; buffer: (bytes, is read only) of what is returned; iterator: (depth
-    of the frame, number of the lowest slot, slots); dynptr: the initialised one; object: the last pointer to an object;
+    of the frame, number of the lowest slot, slots); dynptr: the initialised one; object: the last pointer to an object; root: the list or tree; callback: the index of the function given;
     writes: (register, bytes) of memory the call fills."""
 
     function: KernelFunction
@@ -56,6 +56,7 @@ class KernelCall:
     iterator: tuple[int, int, int] | None = None
     dynptr: Pointer | None = None
     object: Pointer | None = None
+    root: Root | None = None
     callback: int = -1
     writes: list[tuple[int, int]] = field(default_factory=list)
 
@@ -64,7 +65,7 @@ class KernelCall:
         return self.function.name
 
 
-class KernelArguments(StackObjects):
+class KernelArguments(Graphs):
     """Holds a kernel function's arguments to its prototype."""
 
     def _check_kernel_arguments(self, call: KernelCall) -> None:
@@ -139,7 +140,22 @@ class KernelArguments(StackObjects):
     def _kind_of_pointer(self, call: KernelCall, index: int, param: Param, target: CType, value: Value) -> bool:
         regno, name = index + 1, param.name
         struct = target.name if isinstance(target, Record) else ""
-        if struct == "bpf_dynptr":
+        if name.endswith("__alloc"):
+            if isinstance(value, Pointer):
+                self._check_trust(call, regno, value)
+            self._offset_of(call, regno, value)
+            call.object = self._dropped_argument(index, value, call.name)
+        elif name.endswith("__refcounted_kptr"):
+            self._offset_of(call, regno, value)
+            call.object = self._counted_argument(index, value)
+        elif struct in ("bpf_list_head", "bpf_rb_root"):
+            self._offset_of(call, regno, value)
+            call.root = self._root_argument(index, struct, value)
+        elif struct in ("bpf_list_node", "bpf_rb_node"):
+            self._offset_of(call, regno, value)
+            assert call.root is not None, "the root comes first"
+            call.object = self._node_argument(call.name, index, struct, value, call.root)
+        elif struct == "bpf_dynptr":
             self._offset_of(call, regno, value)
             self._kernel_dynptr(call, regno, name, value)
         elif self._is_iterator_argument(call, index, struct) or name.endswith("__iter"):
@@ -286,7 +302,7 @@ class KernelArguments(StackObjects):
         params, regno = call.proto.params, index + 1
         after = params[index + 1] if regno < len(params) else None
         has_size = after is not None and after.name.endswith(("__sz", "__szk")) and isinstance(self.regs[regno + 1], Scalar)
-        if not _is_plain(target, 0) and not (has_size and isinstance(target, Void)):
+        if not is_plain(target) and not (has_size and isinstance(target, Void)):
             also = "void, " if has_size else ""
             words = f"{type_word(target)} {names_of_type(target)}"
             raise Refusal(f"arg#{index} pointer type {words} must point to {also}scalar, or struct with scalar")
@@ -336,7 +352,7 @@ def _text(value: Value) -> str:
     return value.kind_text if isinstance(value, Pointer) else "scalar"
 
 
-def _is_plain(type: CType, depth: int) -> bool:
+def is_plain(type: CType, depth: int = 0) -> bool:
     """A number, or a struct of nothing else."""
     if isinstance(type, Integer | Enum):
         return True
@@ -346,6 +362,6 @@ def _is_plain(type: CType, depth: int) -> bool:
         inner = one.type
         while isinstance(inner, Array):
             inner = inner.element
-        if not isinstance(inner, Integer | Enum) and not _is_plain(inner, depth + 1):
+        if not isinstance(inner, Integer | Enum) and not is_plain(inner, depth + 1):
             return False
     return True

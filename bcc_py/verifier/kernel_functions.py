@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from bcc_py.isa import Insn
 from bcc_py.verifier.callgraph import check_throws
+from bcc_py.verifier.calls import MAX_FRAMES
 from bcc_py.verifier.domain import UNKNOWN, Pointer, Value
-from bcc_py.verifier.kernel_arguments import KernelArguments, KernelCall
+from bcc_py.verifier.fields import struct_fields
+from bcc_py.verifier.kernel_arguments import KernelArguments, KernelCall, is_plain
 from bcc_py.verifier.kernel_functions_table import KernelFunction, Trait, kernel_function
 from bcc_py.verifier.machine import PATH_ENDS
 from bcc_py.verifier.memory import PACKET_WRITERS
 from bcc_py.verifier.objects import names_of_type, type_word
 from bcc_py.verifier.rules import Refusal
+from bcc_py.verifier.state import Frame, State
 from cfront import ctype
 from cfront.btf import Btf
 from cfront.ctype import CType, Function, Record, Void
@@ -36,6 +39,9 @@ _KERNEL_CONTEXT = {
 }
 _SLICE_OF = {"dynptr_skb": "skb", "dynptr_xdp": "xdp", "dynptr_skb_meta": "skb_meta"}
 _UNBOUNDED = 1 << 29
+_MAX_PER_CPU_BYTES = 512
+# functions that call one of the program's
+_CALLING = frozenset(("bpf_rbtree_add_impl", "bpf_wq_set_callback_impl"))
 
 
 class KernelFunctions(KernelArguments):
@@ -67,16 +73,49 @@ class KernelFunctions(KernelArguments):
         call = KernelCall(function, proto)
         self._check_kernel_arguments(call)
         self._overwrite_memory(call)
+        if name in _CALLING:
+            self._call_back_kernel(call)
         self._change_regions(function)
         if call.release:
             held = self.regs[call.release]
             assert isinstance(held, Pointer), "only pointers are released"
             self._release(held.ref)
+        if call.root is not None and name.endswith(("_push_front_impl", "_push_back_impl", "_add_impl")):
+            assert call.object is not None, "the node was checked"
+            self._link(call.object.ref)
         if name == "bpf_throw":
             self._throw()
             return PATH_ENDS
         self._finish_call(call)
         return self.slot + 1
+
+    def _call_back_kernel(self, call: KernelCall) -> None:
+        """Leaves the way through the function that a kernel function was given for later."""
+        start, index = self.shape.starts[call.callback], call.callback
+        self.finding.callbacks.add(index)
+        regs: list[Value | None] = [None] * 11
+        sources = [0] * 11
+        state = self.state.copy()
+        if call.name == "bpf_rbtree_add_impl":
+            assert call.root is not None, "the first argument is a tree"
+            if len(state.frames) >= MAX_FRAMES:
+                raise Refusal(f"the call stack of {len(state.frames) + 1} frames is too deep")
+            regs[1] = regs[2] = self._looked_at(call.root)
+            regs[10] = Pointer("fp", frame=len(state.frames))
+            state.frames.append(Frame(regs, {}, self.slot, index, sources, {}, is_callback=True))
+            state.turn += 1
+        else:
+            queue = call.object
+            assert queue is not None and queue.map is not None, "the first argument is in a map's value"
+            spec, fd, uid = queue.map, queue.fd, queue.uid
+            regs[1] = Pointer("map_ptr", map=spec, fd=fd, uid=uid)
+            regs[2] = Pointer("map_key", map=spec, fd=fd, size=spec.key_size, uid=uid)
+            regs[3] = Pointer("map_value", map=spec, fd=fd, size=spec.value_size, uid=uid)
+            regs[10] = Pointer("fp")
+            state = State([Frame(regs, {}, -1, index, sources, {})])
+            state.is_async = True
+            self.finding.async_functions.add(index)
+        self._push(state, start)
 
     def _throw(self) -> None:
         """The program ends here, whatever calls there are; what it throws is what it gives, where nobody catches it."""
@@ -178,6 +217,8 @@ class KernelFunctions(KernelArguments):
         return found.named(f"{found.kind}_or_null" if is_nullable else found.kind, id, ref)
 
     def _may_be_null(self, call: KernelCall) -> bool:
+        if call.name == "bpf_refcount_acquire_impl":
+            return call.object is not None and not call.object.ref
         return call.function.has(Trait.NULL)
 
     def _returned_pointer(self, call: KernelCall, target: CType) -> Value:
@@ -188,6 +229,15 @@ class KernelFunctions(KernelArguments):
             return self._cast(call)
         if call.name.startswith("bpf_dynptr_slice"):
             return self._slice(call)
+        if call.name in ("bpf_obj_new_impl", "bpf_percpu_obj_new_impl"):
+            return self._new_object(call)
+        if call.name == "bpf_refcount_acquire_impl":
+            assert call.object is not None, "its argument is an object"
+            return Pointer("alloc_ptr", type=call.object.type)
+        if call.root is not None:
+            if call.function.has(Trait.ACQUIRE):
+                return Pointer("alloc_ptr", off=call.root.node_off, type=call.root.struct)
+            return self._looked_at(call.root)
         if isinstance(target, Void):
             return UNKNOWN
         if not isinstance(target, Record):
@@ -212,6 +262,26 @@ class KernelFunctions(KernelArguments):
             words = f"{type_word(target)} {names_of_type(target)}"
             raise Refusal(f"kernel function {call.name} returns pointer type {words} is not supported")
         return Pointer("rdonly_mem" if is_read_only else "mem", size=size, ref=call.ref)
+
+    def _new_object(self, call: KernelCall) -> Pointer:
+        """An object of a struct of the program's, by the id of its type."""
+        name, id, types = call.name.removesuffix("_impl"), call.constant or 0, self.own_types
+        if id >> 32:
+            raise Refusal("local type ID argument must be in range [0, U32_MAX]")
+        if types is None:
+            raise Refusal("bpf_obj_new/bpf_percpu_obj_new requires prog BTF")
+        struct = types.type(id) if id < len(types) else None
+        if not isinstance(struct, Record) or struct.tag != "struct":
+            raise Refusal("bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct")
+        if name == "bpf_obj_new":
+            return Pointer("alloc_ptr", type=struct.name)
+        if struct.size > _MAX_PER_CPU_BYTES:
+            raise Refusal(f"bpf_percpu_obj_new type size ({struct.size}) is greater than {_MAX_PER_CPU_BYTES}")
+        if not is_plain(struct):
+            raise Refusal("bpf_percpu_obj_new type ID argument must be of a struct of scalars")
+        if struct_fields(self.program.btf, struct.name):
+            raise Refusal("bpf_percpu_obj_new type ID argument must not contain special fields")
+        return Pointer("alloc_percpu_ptr", type=struct.name)
 
     def _kernel_context(self) -> Pointer:
         return Pointer("trusted_ptr", type=_KERNEL_CONTEXT.get(self.type, ""))

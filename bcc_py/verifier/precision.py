@@ -31,13 +31,13 @@ class Checkpoint:
     """A state seen at a slot. parent: the one before on its path; state's places are those of parent; depth: how many
     there are above it.
     unfinished: ways on from it that are not finished yet. needed: places whose numbers decided something.
-    hits, misses: how often it was found to stand for another state, or not.
+    hits, misses: how often it was found to stand for another state, or not; mark: what prune.py files it under.
 
     Loops without a bound of their own (callbacks, iterators) end where a state lies within one on its own path, the
     head of the loop, of which not everything is known yet. head: the outermost such that needed waits for; backs: of a
     head, the ends that wait for it: (the path's checkpoint, the state, the one that stands for it)."""
 
-    __slots__ = ("backs", "depth", "head", "hits", "is_done", "misses", "needed", "parent", "slot", "state", "unfinished")
+    __slots__ = ("backs", "depth", "head", "hits", "is_done", "mark", "misses", "needed", "parent", "slot", "state", "unfinished")
 
     def __init__(self, slot: int, state: State, parent: Checkpoint | None) -> None:
         self.slot = slot
@@ -49,6 +49,7 @@ class Checkpoint:
         self.hits = 0
         self.misses = 0
         self.is_done = False
+        self.mark: tuple[int | None, ...] = ()
         self.head: Checkpoint | None = None
         self.backs: list[tuple[Checkpoint | None, State, Checkpoint]] = []
 

@@ -46,6 +46,7 @@ class Pruner:
         self._live = shape.live
         self._weighed = shape.weighed
         self._kept = 0
+        self._mark: _Key | None = None  # of the state that was last looked at
         self._on_path: dict[int, dict[_Key, list[Checkpoint]]] = {}
         self._finished: dict[_Key, list[Checkpoint]] = {}
         # for each slot the shapes of its keys, the latest that was of use first
@@ -55,10 +56,12 @@ class Pruner:
     def is_circle(self, slot: int, state: State) -> bool:
         """True when the path was here before in the very same state."""
         there = self._on_path.get(slot)
+        self._mark = None
         if not there:
             return False
         live, weighed = self._live[slot], self._weighed[slot]
-        for one in there.get(self._print(slot, state), ())[:_MAX_ON_PATH]:
+        self._mark = self._print(slot, state)
+        for one in there.get(self._mark, ())[:_MAX_ON_PATH]:
             if one.state.turn == state.turn and subsumes(one.state, state, live, weighed, self._after_call, is_exact=True):
                 return True
         return False
@@ -69,6 +72,7 @@ class Pruner:
 
     def head_of(self, slot: int, state: State) -> Checkpoint | None:
         """The checkpoint on the path, at the turn of a loop without a bound, within which state lies."""
+        self._mark = None
         live, weighed = self._live[slot], self._weighed[slot]
         for near in self._on_path.get(slot, {}).values():
             for one in near:
@@ -108,7 +112,8 @@ class Pruner:
     def add(self, point: Checkpoint) -> None:
         """Begins with a checkpoint of the current path."""
         there = self._on_path.setdefault(point.slot, {})
-        there.setdefault(self._print(point.slot, point.state), []).insert(0, point)
+        point.mark = self._mark or self._print(point.slot, point.state)
+        there.setdefault(point.mark, []).insert(0, point)
         self._kept += 1
         self.peak = max(self.peak, self._kept)
 
@@ -116,7 +121,7 @@ class Pruner:
         """All ways on from a checkpoint are finished: it can stand for others."""
         settle(point)
         there = self._on_path[point.slot]
-        mark = self._print(point.slot, point.state)
+        mark = point.mark
         there[mark].remove(point)
         if not there[mark]:
             del there[mark]
@@ -150,7 +155,7 @@ class Pruner:
         frame, live = state.frames[-1], self._live[slot]
         total = 0
         for number, (types, value) in frame.stack.items():
-            if isinstance(value, Scalar) and types[0] == "r":
+            if value.__class__ is Scalar and types[0] == "r":
                 total += value.umax * (2 * number + 3)
         return (total, *[
             value.umax if live >> number & 1 and isinstance(value, Scalar) else None

@@ -258,7 +258,7 @@ def _stack(
             return False
         if not needed >> number & 1 and not isinstance(slot[1], Pointer) and not isinstance(other[1], Pointer):
             # only whether a byte was written counts
-            if any(have == "-" != want for want, have in zip(slot[0], other[0], strict=True)):
+            if "-" in other[0] and any(have == "-" != want for want, have in zip(slot[0], other[0], strict=True)):
                 return False
         elif not _slot(slot, other, ids, is_exact):
             return False
