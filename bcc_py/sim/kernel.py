@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from bcc_py.cache import cached
 from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError
 from bcc_py.jit import NativeProgram, NativeTarget, compile_program
 from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine, check_pinned, shared_spec, undefined_table
@@ -35,7 +36,9 @@ from bcc_py.sim.memory import KERNEL_START, KernelMemory
 from bcc_py.sim.task import CGROUP_ID, PID_NS_INO, Task, TaskTable
 from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
 from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
-from bcc_py.verifier import VerifierEnv, verify
+from bcc_py.verifier import Privileges, VerifiedProgram, VerifierEnv, verdicts, verify
+from bcc_py.verifier.env import CAPABILITIES
+from bcc_py.verifier.limits import map_privilege
 from cfront.btf import JoinedTypes, TypeSource
 from cfront.tracepoint import TracepointFormat, TracepointTypes
 from cfront.uapi import MapType, ProgType
@@ -66,6 +69,9 @@ _CONFIG = dict.fromkeys(
 _ENOSYS = -38  # what ax holds while a system call runs
 # program types whose context is the bytes of the event as they are
 _PLAIN_CONTEXT = (ProgType.TRACEPOINT, ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.PERF_EVENT)
+# what the machine code reaches by plain loads and stores
+_NATIVE_KINDS = frozenset(("fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "pkt", "pkt_meta"))
+_EPERM = 1
 _USER_CS, _KERNEL_CS, _FLAGS = 0x33, 0x10, 0x246
 
 
@@ -110,13 +116,20 @@ class NamesRawTracepoints(Protocol):
 class SimKernel:
     """A Kernel (bcc_py.kernel) whose events come from source. spec: its name in messages ("sim:shell").
 
-    seed feeds bpf_get_prandom_u32. Raises ValueError for a number of CPUs outside 1 to 1024."""
+    seed feeds bpf_get_prandom_u32. privileges: the capabilities that whoever loads programs has ("CAP_BPF",
+    "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", which implies the others), () for an ordinary user: what Linux refuses
+    to such a loader is refused here. Raises ValueError for a number of CPUs outside 1 to 1024, and for any other
+    capability."""
 
     is_simulated = True
     release = "6.18.0"  # whose structures kernel.h describes
 
-    def __init__(self, source: EventSource, *, spec: str, cpus: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, source: EventSource, *, spec: str, cpus: int | None = None, seed: int = 0,
+        privileges: Iterable[str] = CAPABILITIES,
+    ) -> None:
         self.spec = spec
+        self.privileges = Privileges.of(privileges)
         self.cpus = source.cpus if cpus is None else max(cpus, source.cpus)
         if not 1 <= self.cpus <= _MAX_CPUS:
             raise ValueError(f"starting {spec}: {self.cpus} cpus (1 to {_MAX_CPUS} are possible)")
@@ -197,6 +210,9 @@ class SimKernel:
 
     def create_map(self, spec: MapSpec) -> Map:
         self._check_open("creating a map")
+        needed = map_privilege(spec.type)
+        if needed and not getattr(self.privileges, needed):
+            raise MapError(f"creating map {spec.name}: maps of type {spec.type.name} need CAP_{needed.upper()}", spec.name, _EPERM)
         if spec.type is MapType.PERF_EVENT_ARRAY and not spec.max_entries:
             spec = _with_entries(spec, self.cpus)
         with self._lock:
@@ -231,7 +247,7 @@ class SimKernel:
         self._check_open("loading a program")
         with self._lock:
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
-            verified = verify(spec, VerifierEnv({fd: one.spec for fd, one in live.items()}, cpus=self.cpus))
+            verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             target = NativeTarget(
                 state=self._runtime.address_of(self._state), stack_top=self._runtime.address_of(self._state, "stack_top"),
                 cpu=self._runtime.address_of(self._state, "cpu"), helpers=native.helpers(),
@@ -246,6 +262,24 @@ class SimKernel:
             made = SimProgram(spec, self._take_fd(), code, used, self, has_context)
             self._programs[made.fd] = made
         return made
+
+    def _verified(self, spec: ProgramSpec, maps: Mapping[int, MapSpec]) -> VerifiedProgram:
+        """The verdict on spec, from the cache if the same program has had one."""
+        env = VerifierEnv(maps, cpus=self.cpus, privileges=self.privileges)
+        made: list[VerifiedProgram] = []
+
+        def build() -> bytes:
+            made.append(verify(spec, env))
+            return verdicts.to_bytes(made[0])
+
+        kept = cached("verdict", verdicts.key_of(spec, env, ""), build)
+        verified = made[0] if made else verdicts.from_bytes(spec, kept)
+        strange = {kind for kinds in verified.memory_kinds.values() for kind in kinds.split("|")} - _NATIVE_KINDS
+        if strange:
+            raise NotSupportedError(
+                f"loading {spec.name}: it reads through pointers of kind {', '.join(sorted(strange))}, "
+                "which a simulated kernel cannot follow yet", spec.type.name)
+        return verified
 
     def attach(self, program: Program, hook: Hook) -> Link:
         self._check_open("attaching")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bcc_py.errors import VerifierError
 from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_MAP_VALUE, Insn
@@ -30,7 +30,7 @@ from bcc_py.verifier.env import ALL_PRIVILEGES, NO_PRIVILEGES, Privileges, Verif
 from bcc_py.verifier.explore import Explorer, Finding
 from bcc_py.verifier.fields import special_fields
 from bcc_py.verifier.form import Shape, shape_of
-from bcc_py.verifier.hooks import sleeping_fault
+from bcc_py.verifier.hooks import check_hook
 from bcc_py.verifier.limits import (
     MAX_INSNS,
     MAX_UNPRIVILEGED_INSNS,
@@ -43,7 +43,7 @@ from bcc_py.verifier.limits import (
 from bcc_py.verifier.log import Log
 from bcc_py.verifier.machine import BPF_F_SLEEPABLE, MAX_VAR_OFF
 from bcc_py.verifier.rules import Refusal
-from cfront.uapi import MapType, ProgType
+from cfront.uapi import MapType
 
 __all__ = ["ALL_PRIVILEGES", "NO_PRIVILEGES", "Extent", "Privileges", "VerifiedProgram", "VerifierEnv", "verify"]
 
@@ -65,7 +65,11 @@ class VerifiedProgram:
     of calls. insns_processed: as Linux counts, on all paths. memory_kinds: slot of each load and store that
     is reached -> "fp", "ctx", "map_value", "ringbuf_mem", "pkt", "pkt_meta", or several joined by "|".
     reached: slots that some path executes; what is not among them never runs and may be left out. log: ""
-    unless VerifierEnv.has_log."""
+    unless VerifierEnv.has_log.
+
+    For a loader without CAP_PERFMON, what the code has to defend against: nospec: slots before which a speculation
+    barrier stands; nospec_after: stores behind which one stands; masks: slot of a sum of a pointer and a register -> (is
+    the register negative, is it a constant, is the pointer in dst, how far it may move)."""
 
     spec: ProgramSpec
     insns: tuple[Insn, ...]
@@ -75,6 +79,9 @@ class VerifiedProgram:
     memory_kinds: Mapping[int, str]
     reached: frozenset[int]
     log: str = ""
+    nospec: frozenset[int] = frozenset()
+    nospec_after: frozenset[int] = frozenset()
+    masks: Mapping[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
 
 
 def verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
@@ -103,7 +110,7 @@ def verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
     )
     return VerifiedProgram(
         program, program.insns, functions, depth, finding.insns_processed, finding.kinds, frozenset(finding.reached),
-        log.text() if log else "",
+        log.text() if log else "", frozenset(finding.nospec), frozenset(finding.nospec_after), finding.masks,
     )
 
 
@@ -113,12 +120,12 @@ def _admitted(program: ProgramSpec, env: VerifierEnv) -> ProgramSpec:
     error = load_errno(type, wanted, len(program.insns), env.privileges)
     if error == errno.E2BIG:
         limit = MAX_INSNS if env.privileges.bpf else MAX_UNPRIVILEGED_INSNS
-        raise Refusal(f"a program of {len(program.insns)} instructions (write 1 to {limit})", insn=0)
+        raise Refusal(f"a program of {len(program.insns)} instructions (write 1 to {limit})", insn=0, errno=error)
     if error == errno.EPERM:
-        raise Refusal(f"loading a program of type {type.name} needs {needed_privileges(type)}", insn=0)
+        raise Refusal(f"loading a program of type {type.name} needs {needed_privileges(type)}", insn=0, errno=error)
     attach_type = attach_type_of(type, wanted)
     if error or attach_type is None:
-        raise Refusal(f"a program of type {type.name} cannot be for {wanted.name}", insn=0)
+        raise Refusal(f"a program of type {type.name} cannot be for {wanted.name}", insn=0, errno=errno.EINVAL)
     check_sleepable(type, attach_type, bool(program.flags & BPF_F_SLEEPABLE))
     return program if attach_type is wanted else replace(program, expected_attach_type=attach_type)
 
@@ -126,10 +133,8 @@ def _admitted(program: ProgramSpec, env: VerifierEnv) -> ProgramSpec:
 def _shape(program: ProgramSpec, env: VerifierEnv) -> Shape:
     if program.type not in CONTEXTS and program.type not in BTF_CONTEXTS:
         raise Refusal(f"programs of type {program.type.name} are not supported by this verifier yet", insn=0)
-    if program.type is ProgType.STRUCT_OPS and program.flags & BPF_F_SLEEPABLE and env.types is not None:
-        fault = sleeping_fault(program, env.types)
-        if fault:
-            raise Refusal(fault, insn=0)
+    if program.type in BTF_CONTEXTS and env.types is not None:
+        check_hook(program, env.types, bool(program.flags & BPF_F_SLEEPABLE))
     if not env.privileges.bpf:
         for slot, insn in enumerate(program.insns):
             if (insn.code == _CALL and insn.src) or (insn.code == _LDDW and insn.src == PSEUDO_FUNC):
@@ -191,7 +196,7 @@ def _error(program: ProgramSpec, refusal: Refusal, slot: int, log: Log, explorer
     for sentence in refusal.sentences:
         log.add(sentence)
     log.add(_statistics(explorer))
-    return VerifierError.at(f"verifying {program.name}", refusal.sentences[-1], program, slot, log.text(), path=log.path())
+    return VerifierError.at(f"verifying {program.name}", refusal.sentences[-1], program, slot, log.text(), refusal.errno, log.path())
 
 
 def _statistics(explorer: Explorer | None) -> str:

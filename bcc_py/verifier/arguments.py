@@ -369,11 +369,7 @@ class Arguments(Branches):
             call.dynptr = self._take_dynptr(regno, value)
 
     def _check_no_reference(self, state: State, doing: str) -> None:
-        """Nothing may be held where the program may end. Raises Refusal."""
-        depth = len(state.frames) - 1
-        if depth and not state.frames[depth].is_callback:
-            return
-        for one in state.refs:
-            if state.frames[depth].is_callback and one.depth != depth:
-                continue
+        """Nothing may be held where the program may end; what a function or a callback holds is its caller's. Raises Refusal."""
+        if len(state.frames) == 1 and state.refs:
+            one = state.refs[0]
             raise Refusal(f"Unreleased reference id={one.id} alloc_insn={one.slot}", f"{doing} would lead to reference leak")

@@ -250,7 +250,7 @@ class Calls(Arguments):
             raise Refusal("function calls are not allowed while holding a lock")
         helper = check_helper(
             insn.imm, self.type, self.attach_type, self.is_gpl, is_sleepable=self.is_sleepable and not state.is_async,
-            privileges=self.privileges,
+            privileges=self.privileges, hook=self.program.attach_to,
         )
         if helper.sleeps:
             self._check_may_sleep(helper)

@@ -304,7 +304,8 @@ def _turns(insn: Insn, kernel_function: str) -> bool:
     if insn.code != _CALL:
         return False
     if insn.src == PSEUDO_KFUNC_CALL:
-        return kernel_function.startswith("bpf_iter_") and kernel_function.endswith("_next")
+        is_next = kernel_function.startswith("bpf_iter_") and kernel_function.endswith("_next")
+        return is_next or kernel_function == "bpf_rbtree_add_impl"
     helper = HELPER_BY_ID.get(insn.imm) if not insn.src else None
     return helper is not None and Arg.FUNC in helper.args and helper.name != "timer_set_callback"
 

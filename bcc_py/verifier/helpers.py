@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import cache
 
 from bcc_py.verifier.env import ALL_PRIVILEGES, Privileges
+from bcc_py.verifier.hooks import SLEEPABLE_LSM
 from bcc_py.verifier.rules import BPF_F_RDONLY_PROG, Refusal
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg, AttachType, Helper, MapType, ProgType
 
@@ -288,7 +289,7 @@ def _is_allowed(number: int, type: ProgType, attach_type: AttachType, is_sleepab
         return is_sleepable
     if number == _D_PATH:
         if type is _P.LSM:
-            return is_sleepable
+            return hook.removeprefix("bpf_lsm_") in SLEEPABLE_LSM
         return attach_type is _A.TRACE_ITER or hook in _PATH_HOOKS
     if number in _STORAGE and type in (_P.TRACING, _P.SYSCALL):
         if attach_type in (_A.TRACE_FENTRY, _A.TRACE_FEXIT):

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from bcc_py.spec import ProgramSpec
 from bcc_py.verifier.objects import names_of_type, type_word
-from bcc_py.verifier.rules import Refusal
+from bcc_py.verifier.rules import GPL_LICENSES, Refusal
 from cfront.btf import TypeSource
 from cfront.ctype import CType, Enum, Function, Integer, Pointer, Record, Void
 from cfront.uapi import AttachType, ProgType
 
-__all__ = ["MAX_HOOK_ARGUMENTS", "Argument", "Hook", "hook_of", "sleeping_fault"]
+__all__ = ["MAX_HOOK_ARGUMENTS", "SLEEPABLE_LSM", "Argument", "Hook", "check_hook", "hook_of"]
 
 _A, _P = AttachType, ProgType
 MAX_HOOK_ARGUMENTS = 12
@@ -73,6 +73,9 @@ _UNTRUSTED_LSM = frozenset((
     "task_free",
 ))
 _BOOL_LSM = frozenset(("xfrm_state_pol_flow_match", "audit_rule_known", "inode_xattr_skipcap"))
+# hooks whose caller may sleep, and hooks that programs must leave alone
+SLEEPABLE_LSM = frozenset(["bpf", "bpf_map", "bpf_map_create", "bpf_map_free", "bpf_prog", "bpf_prog_load", "bpf_token_capable", "bpf_token_cmd", "bpf_token_create", "bpf_token_free", "bprm_check_security", "bprm_committed_creds", "bprm_committing_creds", "bprm_creds_for_exec", "bprm_creds_from_file", "capget", "capset", "cred_prepare", "current_getsecid_subj", "file_ioctl", "file_lock", "file_open", "file_post_open", "file_receive", "inode_create", "inode_free_security", "inode_getattr", "inode_getxattr", "inode_mknod", "inode_need_killpriv", "inode_post_setxattr", "inode_readlink", "inode_rename", "inode_rmdir", "inode_setattr", "inode_setxattr", "inode_symlink", "inode_unlink", "kernel_module_request", "kernel_read_file", "kernfs_init_security", "mmap_file", "netlink_send", "path_chmod", "path_chown", "path_link", "path_mkdir", "path_notify", "path_rename", "path_rmdir", "path_symlink", "path_truncate", "path_unlink", "release_secctx", "sb_alloc_security", "sb_eat_lsm_opts", "sb_kern_mount", "sb_mount", "sb_remount", "sb_set_mnt_opts", "sb_show_options", "sb_statfs", "sb_umount", "settime", "socket_accept", "socket_bind", "socket_connect", "socket_create", "socket_getpeername", "socket_getpeersec_dgram", "socket_getsockname", "socket_getsockopt", "socket_listen", "socket_post_create", "socket_recvmsg", "socket_sendmsg", "socket_shutdown", "socket_socketpair", "syslog", "task_alloc", "task_getsecid_obj", "task_prctl", "task_setscheduler", "userns_create"])
+_DISABLED_LSM = frozenset(["audit_rule_match", "getprocattr", "getselfattr", "inode_copy_up_xattr", "inode_getsecurity", "inode_listsecurity", "inode_need_killpriv", "ismaclabel", "key_getsecurity", "setprocattr", "vm_enough_memory", "xfrm_decode_session"])
 # members of structs of functions that may sleep, where the struct says so
 _SLEEPING_MEMBERS = {"bpf_dummy_ops": frozenset(("test_sleepable",))}
 
@@ -175,12 +178,25 @@ def _member_hook(types: TypeSource, name: str, index: int) -> Hook | None:
     return _hook(member.name, rows, proto.result, False, "void" if isinstance(proto.result, Void) else "int")
 
 
-def sleeping_fault(program: ProgramSpec, types: TypeSource) -> str:
-    """Why a program that sleeps cannot be this member of a struct of functions, "" where it can."""
-    allowed, hook = _SLEEPING_MEMBERS.get(program.attach_to), hook_of(program, types)
-    if allowed is None or hook is None or hook.name in allowed:
-        return ""
-    return f"attach to unsupported member {hook.name} of struct {program.attach_to}"
+def check_hook(program: ProgramSpec, types: TypeSource, is_sleepable: bool) -> None:
+    """A program like this may be attached to what it names. Raises Refusal."""
+    name = program.attach_to
+    if not name and program.type in (_P.TRACING, _P.LSM, _P.EXT):
+        raise Refusal("Tracing programs must provide btf_id", insn=0)
+    if program.type is _P.LSM:
+        _check_security_hook(program, name.removeprefix(_LSM_PREFIX), is_sleepable)
+    allowed, hook = _SLEEPING_MEMBERS.get(name), hook_of(program, types)
+    if is_sleepable and program.type is _P.STRUCT_OPS and allowed is not None and hook is not None and hook.name not in allowed:
+        raise Refusal(f"attach to unsupported member {hook.name} of struct {name}", insn=0)
+
+
+def _check_security_hook(program: ProgramSpec, short: str, is_sleepable: bool) -> None:
+    if program.license not in GPL_LICENSES:
+        raise Refusal("LSM programs must have a GPL compatible license", insn=0)
+    if short in _DISABLED_LSM:
+        raise Refusal(f"attach_btf_id of {program.attach_to} points to disabled hook {program.attach_to}", insn=0)
+    if is_sleepable and program.expected_attach_type is _A.LSM_MAC and short not in SLEEPABLE_LSM:
+        raise Refusal(f"{program.attach_to} is not sleepable", insn=0)
 
 
 def _hook(

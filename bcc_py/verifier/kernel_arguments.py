@@ -29,6 +29,8 @@ _NO_HELPER = HELPER_BY_ID[HELPER_IDS["map_update_elem"]]
 _READABLE = frozenset((
     "fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "rdonly_mem", "ringbuf_mem", "buf", "rdonly_buf",
 ))
+# objects of which a part may be meant
+_SHIFTABLE = frozenset(("ptr_", "trusted_ptr_", "rcu_ptr_"))
 # a program's view of a struct, and the struct
 _PROJECTIONS = {"__sk_buff": "sk_buff", "xdp_md": "xdp_buff"}
 _NEW_DYNPTRS = {
@@ -194,9 +196,8 @@ class KernelArguments(Graphs):
                 raise Refusal(f"R{regno} must have zero offset when passed to release func or trusted arg to kfunc")
         elif value.kind in _READABLE:
             return
-        elif is_object(value) and not value.is_maybe_null and "untrusted" not in value.kind and "percpu" not in value.kind:
-            if value.off > 0:
-                value = value.placed(0, value.var, value.id, value.range)
+        elif is_object(value) and value.off > 0 and not value.is_maybe_null and value.kind_text in _SHIFTABLE:
+            value = value.placed(0, value.var, value.id, value.range)
         self._check_plain(regno, value)
 
     def _check_trust(self, call: KernelCall, regno: int, value: Pointer) -> None:

@@ -169,9 +169,8 @@ class KernelFunctions(KernelArguments):
 
     def _is_turning(self, slot: int) -> bool:
         """The loop that turns at slot may turn once more; an iterator only if it is not drained."""
-        if self.program.kernel_functions and slot in self.program.kernel_functions:
-            return self._is_active(self.regs[1])
-        return True
+        name = self.program.kernel_functions.get(slot, "")
+        return not name.startswith("bpf_iter_") or self._is_active(self.regs[1])
 
     # ---- regions
 

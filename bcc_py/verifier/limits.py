@@ -16,7 +16,7 @@ from bcc_py.verifier.env import ALL_PRIVILEGES, Privileges
 from bcc_py.verifier.rules import Refusal
 from cfront.uapi import AttachType, MapType, ProgType
 
-__all__ = ["MAX_INSNS", "MAX_UNPRIVILEGED_INSNS", "attach_type_of", "check_map_and_program", "check_sleepable", "load_errno", "map_fault", "needed_privileges",
+__all__ = ["MAX_INSNS", "MAX_UNPRIVILEGED_INSNS", "attach_type_of", "check_map_and_program", "check_sleepable", "load_errno", "map_fault", "map_privilege", "needed_privileges",
            "return_range"]
 
 MAX_INSNS, MAX_UNPRIVILEGED_INSNS = 1_000_000, 4096
@@ -142,6 +142,18 @@ def return_range(type: ProgType, attach_type: AttachType, hook_gives: str = "int
 
 
 # ---- maps
+
+_FOR_ANYBODY = frozenset((
+    _M.UNSPEC, _M.ARRAY, _M.PERCPU_ARRAY, _M.PROG_ARRAY, _M.PERF_EVENT_ARRAY, _M.CGROUP_ARRAY, _M.ARRAY_OF_MAPS, _M.HASH,
+    _M.PERCPU_HASH, _M.HASH_OF_MAPS, _M.RINGBUF, _M.USER_RINGBUF, _M.CGROUP_STORAGE, _M.PERCPU_CGROUP_STORAGE,
+))
+_FOR_NET_ADMINS = frozenset((_M.SOCKMAP, _M.SOCKHASH, _M.DEVMAP, _M.DEVMAP_HASH, _M.XSKMAP))
+
+
+def map_privilege(type: MapType) -> str:
+    """The privilege (a field of Privileges) that creating a map of this type asks for, "" if none."""
+    return "" if type in _FOR_ANYBODY else "net_admin" if type in _FOR_NET_ADMINS else "bpf"
+
 
 _TRACERS = frozenset((_P.KPROBE, _P.TRACEPOINT, _P.PERF_EVENT, _P.RAW_TRACEPOINT, _P.RAW_TRACEPOINT_WRITABLE))
 _FOR_SLEEPERS = frozenset((

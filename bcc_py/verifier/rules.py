@@ -17,7 +17,8 @@ class Refusal(Exception):
     """A rule is broken. sentences: what the log says, the last one is the reason; insn: the slot, -1 for
     the one being looked at."""
 
-    def __init__(self, *sentences: str, insn: int = -1) -> None:
+    def __init__(self, *sentences: str, insn: int = -1, errno: int = 0) -> None:
         super().__init__(sentences[-1])
+        self.errno = errno
         self.sentences = sentences
         self.insn = insn

@@ -8,17 +8,20 @@ import dataclasses
 from bcc_py.errors import NotSupportedError
 from bcc_py.sim.kernel import SimKernel
 from bcc_py.sim.world.shell import ShellWorkload
+from bcc_py.verifier import Privileges
+from bcc_py.verifier.env import CAPABILITIES
 
 __all__ = ["Options", "parse_spec", "sim_kernel_from_spec"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """What a spec may say after its name. seconds: of virtual time."""
+    """What a spec may say after its name. seconds: of virtual time; privileges: see SimKernel."""
 
     seed: int = 0
     seconds: int = 60
     cpus: int = 2
+    privileges: tuple[str, ...] = CAPABILITIES
 
 
 _LIMITS = {"seed": (0, (1 << 63) - 1), "seconds": (1, 86400), "cpus": (1, 256)}
@@ -35,12 +38,26 @@ def parse_spec(text: str) -> tuple[str, Options]:
     if (workload or "shell") != "shell":
         raise NotSupportedError(f"starting {text}: no workload {workload!r} (there is: shell)", f"sim:{workload}")
     known: dict[str, int] = {}
+    privileges = CAPABILITIES
     for one in settings:
         name, equals, value = one.partition("=")
+        if name == "privileges" and equals and privileges is CAPABILITIES:
+            privileges = _privileges(text, value)
+            continue
         if not equals or name not in _LIMITS or name in known:
-            raise ValueError(f"starting {text!r}: {one!r} (write {', '.join(f'{name}=N' for name in _LIMITS)}, each once)")
+            raise ValueError(f"starting {text!r}: {one!r} (write {', '.join(f'{name}=N' for name in _LIMITS)}, "
+                             "privileges=none or privileges=bpf+perfmon, each once)")
         known[name] = _number(text, name, value)
-    return "shell", Options(**known)
+    return "shell", Options(**known, privileges=privileges)
+
+
+def _privileges(text: str, value: str) -> tuple[str, ...]:
+    names = () if value == "none" else tuple(value.split("+"))
+    try:
+        Privileges.of(names)
+    except ValueError as error:
+        raise ValueError(f"starting {text!r}: {error}, joined by +, or none") from error
+    return names
 
 
 def _number(text: str, name: str, value: str) -> int:
@@ -54,4 +71,4 @@ def sim_kernel_from_spec(text: str) -> SimKernel:
     """The simulated kernel that text names: see parse_spec. The same text gives the same events."""
     _, options = parse_spec(text)
     source = ShellWorkload(seed=options.seed, seconds=options.seconds, cpus=options.cpus)
-    return SimKernel(source, spec=text, seed=options.seed)
+    return SimKernel(source, spec=text, seed=options.seed, privileges=options.privileges)
