@@ -266,6 +266,14 @@ class Btf:
                     found.add(text[4:])
         return frozenset(found)
 
+    def tagged(self, tag: str) -> list[int]:
+        """The ids of what the source has tagged so, members and parameters aside."""
+        words = self._words
+        return [
+            words[pos + 2] for pos in self._at[1:]
+            if words[pos + 1] >> 24 & 31 == _DECL_TAG and words[pos + 3] == 0xFFFFFFFF and self._string(words[pos]) == tag
+        ]
+
     def declaration_tags(self, id: int, index: int = -1) -> list[str]:
         """What the source has tagged a type with; or one of its members, or parameters, from 0."""
         words, wanted = self._words, index & 0xFFFFFFFF

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bcc_py.errors import VerifierError
-from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_MAP_VALUE, Insn
+from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_VALUE, Insn
 from bcc_py.spec import MapSpec, ProgramSpec
 from bcc_py.verifier.arguments import DENSE_MAPS
 from bcc_py.verifier.callgraph import catching_slot
@@ -42,12 +42,14 @@ from bcc_py.verifier.limits import (
 )
 from bcc_py.verifier.log import Log
 from bcc_py.verifier.machine import BPF_F_SLEEPABLE, MAX_VAR_OFF
-from bcc_py.verifier.rules import Refusal
+from bcc_py.verifier.rules import GPL_LICENSES, Refusal
 from cfront.uapi import MapType
 
 __all__ = ["ALL_PRIVILEGES", "NO_PRIVILEGES", "Extent", "Privileges", "VerifiedProgram", "VerifierEnv", "verify"]
 
 _CALL, _LDDW = 0x85, 0x18
+# a refusal that took longer is not found again for its log
+_MAX_LOOKED_AT_TWICE = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,10 @@ def _shape(program: ProgramSpec, env: VerifierEnv) -> Shape:
         raise Refusal(f"programs of type {program.type.name} are not supported by this verifier yet", insn=0)
     if program.type in BTF_CONTEXTS and env.types is not None:
         check_hook(program, env.types, bool(program.flags & BPF_F_SLEEPABLE))
+    if program.license not in GPL_LICENSES:
+        for slot, insn in enumerate(program.insns):
+            if insn.code == _CALL and insn.src == PSEUDO_KFUNC_CALL and (insn.imm or insn.off):
+                raise Refusal("cannot call kernel function from non-GPL compatible program", insn=slot)
     if not env.privileges.bpf:
         for slot, insn in enumerate(program.insns):
             if (insn.code == _CALL and insn.src) or (insn.code == _LDDW and insn.src == PSEUDO_FUNC):
@@ -184,7 +190,7 @@ def _check_address(spec: MapSpec, off: int, slot: int) -> None:
 def _log_of_refusal(program: ProgramSpec, env: VerifierEnv, explorer: Explorer | None) -> Log:
     """The log of the path to a refusal, which explorer found without one."""
     log = Log(program, has_all=False)
-    if explorer is not None:
+    if explorer is not None and explorer.finding.insns_processed <= _MAX_LOOKED_AT_TWICE:
         try:
             Explorer(program, explorer.shape, env, log).run()
         except Refusal:

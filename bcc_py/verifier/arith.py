@@ -126,7 +126,7 @@ class Arithmetic(Machine):
                 value = with_id(value, self._new_id())
                 self.regs[src] = value
             wider = cast_signed(value, cast // 8, is_wide)
-            self.regs[dst] = wider if keeps else with_id(wider, 0)
+            self.regs[dst] = with_id(wider, value.id, value.plus) if keeps else with_id(wider, 0)
             return
         if value.mask and (not value.id or value.plus) and (is_wide or value.umax <= M32):
             value = with_id(value, self._new_id())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bcc_py.isa import Insn
 from bcc_py.verifier.domain import UNKNOWN, ZERO, Pointer, Scalar, Value, branch_outcome, const, refine
 from bcc_py.verifier.fields import has_lock
-from bcc_py.verifier.machine import MAX_VAR_OFF, PATH_ENDS
+from bcc_py.verifier.machine import MAX_VAR_OFF
 from bcc_py.verifier.memory import Memory
 from bcc_py.verifier.objects import is_object, is_trusted
 from bcc_py.verifier.precision import need
@@ -125,12 +125,9 @@ class Branches(Memory):
             if self.is_spec_bypassed:
                 return target if outcome else fall
             return self._decided(insn, target if outcome else fall, fall if outcome else target)
-        taken = refine(op, left, right, is_wide, True)
-        fallen = refine(op, left, right, is_wide, False)
-        if taken is None or fallen is None:
-            # the ranges together decide what they did not decide one by one; neither way: no execution gets here
-            need(self._parent, sources)
-            return target if taken is not None else fall if fallen is not None else PATH_ENDS
+        is_same = by_reg and insn.src == insn.dst
+        taken = refine(op, left, right, is_wide, True, is_same)
+        fallen = refine(op, left, right, is_wide, False, is_same)
         if left.id or right.id:
             self.state.history += 1
         other = self.state.copy()

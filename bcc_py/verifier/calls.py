@@ -311,19 +311,14 @@ class Calls(Arguments):
                     frame.regs[index] = self._nothing
             for number, (types, value) in list(frame.stack.items()):
                 if value is not None and without(value) is None:
-                    frame.stack[number] = ("--------" if types[0] == "d" else types.replace("r", "m"), None)
+                    left = "m" if self.may_leak else "-"
+                    frame.stack[number] = ("--------" if types[0] == "d" else types.replace("r", left), None)
 
     def _shared(self, value: Value, ref: int) -> Value:
         """value when what it belongs to was put into a map: per-CPU memory can be read on under RCU."""
         if isinstance(value, Pointer) and value.ref == ref and value.kind == "alloc_percpu_ptr":
             return value.named("percpu_rcu_ptr", 0, 0)
         return value
-
-    def _forget_packets(self) -> None:
-        """The packet may lie elsewhere now."""
-        self.state.replace(
-            lambda value: self._nothing if isinstance(value, Pointer) and value.kind.startswith("pkt") else value)
-        self._forget_packet_slices()
 
     def _before_return(self, call: Call) -> int:
         """What single helpers ask beyond their prototype; the slot where the path goes on."""
@@ -365,7 +360,9 @@ class Calls(Arguments):
         if name == "loop":
             count = self.regs[1]
             self._need(1)
-            if isinstance(count, Scalar) and frame.turns >= count.umax:
+            if not isinstance(count, Scalar):
+                raise Refusal("verifier bug: backtracking misuse")  # in Linux's words; it takes any value, but needs a number
+            if frame.turns >= count.umax:
                 frame.turns = 0
                 return
         if name == "for_each_map_elem" and (call.map is None or call.map.type not in _ITERABLE):

@@ -2,13 +2,14 @@
 
 A Scalar stands for a set of 64-bit values, as the intersection of a tristate number (bits known to be
 0 or 1, and a mask of unknown ones) and four ranges: signed and unsigned, of all 64 and of the low 32
-bits. Invariant: the set is never empty and every operation's result contains every value that the
-machine could compute from members of its operands (div and mod and byte swaps simply forget). A
+bits. Invariant: every operation's result contains every value that the machine could compute from members
+of its operands (div and mod simply forget), and is no smaller than what Linux makes of it. A
 Pointer is a base (kind and what it belongs to), a constant offset and a Scalar of variable offset.
 Both are immutable and shared freely; None stands for a register nobody has written.
 
 Algorithm: make() closes the ranges under each other: bounds from bits, low half from the whole and
-back, signed from unsigned and back, bits from bounds. Constants, the usual case, take a short way.
+back, signed from unsigned and back, bits from bounds; in Linux's order and no further, for what it does
+not see a program may not rely on. Constants, the usual case, take a short way.
 
 Source: Documentation/bpf/verifier.rst of Linux 6.18, "Register value tracking"; Vishwanathan et al.,
 "Sound, Precise, and Fast Abstract Interpretation with Tristate Numbers", CGO 2022; kernel/bpf/tnum.c of 6.18."""
@@ -112,108 +113,160 @@ def _range_bits(low: int, high: int) -> tuple[int, int]:
     return low & ~mask, mask
 
 
+# ---- closing the ranges under each other
+
+# [value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max]
+_Fields = list[int]
+_TWO32, _TWO64 = 1 << 32, 1 << 64
+# bounds that say nothing
+_ANY = (S64_MIN, S64_MAX, 0, M64, S32_MIN, S32_MAX, 0, M32)
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> bits - 1 else value
+
+
+def _bounds_from_bits(f: _Fields) -> None:
+    value, mask = f[0], f[1]
+    f[2] = max(f[2], _signed64(value | mask & _SIGN64))
+    f[3] = min(f[3], _signed64(value | mask & ~_SIGN64))
+    f[4] = max(f[4], value)
+    f[5] = min(f[5], value | mask)
+    low, low_mask = value & M32, mask & M32
+    f[6] = max(f[6], _signed32(low | low_mask & _SIGN32))
+    f[7] = min(f[7], _signed32(low | low_mask & ~_SIGN32))
+    f[8] = max(f[8], low)
+    f[9] = min(f[9], low | low_mask)
+
+
 def make(
     value: int, mask: int, smin: int, smax: int, umin: int, umax: int,
     s32min: int = S32_MIN, s32max: int = S32_MAX, u32min: int = 0, u32max: int = M32, id: int = 0,
-) -> Scalar | None:
-    """The Scalar of everything that obeys all of these, None if nothing does."""
-    for _ in range(2):
-        # bounds from bits
-        umin = max(umin, value)
-        umax = min(umax, value | mask)
-        smin = max(smin, _signed64(value | mask & _SIGN64))
-        smax = min(smax, _signed64(value | mask & ~_SIGN64))
-        low, low_mask = value & M32, mask & M32
-        u32min = max(u32min, low)
-        u32max = min(u32max, low | low_mask)
-        s32min = max(s32min, _signed32(low | low_mask & _SIGN32))
-        s32max = min(s32max, _signed32(low | low_mask & ~_SIGN32))
-        # the low half from the whole
-        if umin >> 32 == umax >> 32:
-            u32min = max(u32min, umin & M32)
-            u32max = min(u32max, umax & M32)
-        if smin >> 32 == smax >> 32:
-            u32min = max(u32min, smin & M32)
-            u32max = min(u32max, smax & M32)
-        if smin >= S32_MIN and smax <= S32_MAX:
-            s32min = max(s32min, smin)
-            s32max = min(s32max, smax)
-        # signed and unsigned of the low half
-        if u32min >> 31 == u32max >> 31:
-            s32min = max(s32min, _signed32(u32min))
-            s32max = min(s32max, _signed32(u32max))
-        if s32min >> 31 == s32max >> 31:
-            u32min = max(u32min, s32min & M32)
-            u32max = min(u32max, s32max & M32)
-        elif u32max < s32min & M32:
-            s32min, u32max = max(s32min, 0), min(u32max, s32max)
-        elif u32min > s32max:
-            s32max, u32min = min(s32max, -1), max(u32min, s32min & M32)
-        if u32min > u32max or s32min > s32max:
-            return None
-        # signed and unsigned of the whole
-        if umin >> 63 == umax >> 63:
-            smin = max(smin, _signed64(umin))
-            smax = min(smax, _signed64(umax))
-        if smin >> 63 == smax >> 63:
-            umin = max(umin, smin & M64)
-            umax = min(umax, smax & M64)
-        elif umax < smin & M64:  # the signed range goes through 0, and of the two parts one is out
-            smin, umax = max(smin, 0), min(umax, smax)
-        elif umin > smax:
-            smax, umin = min(smax, -1), max(umin, smin & M64)
-        if umin > umax or smin > smax:
-            return None
-        # the whole from the low half
-        low, high = umin & M32, umin >> 32
-        if low < u32min:
-            umin = high << 32 | u32min
-        elif low > u32max:
-            umin = high + 1 << 32 | u32min
-        low, high = umax & M32, umax >> 32
-        if low > u32max:
-            umax = high << 32 | u32max
-        elif low < u32min:
-            umax = (high - 1 << 32) + u32max
-        smin = max(smin, smin & ~M32 | u32min)
-        smax = min(smax, smax & ~M32 | u32max)
-        if umin > umax or smin > smax:
-            return None
-        if smin >= S32_MIN and smax <= S32_MAX:
-            smin = max(smin, s32min)
-            smax = min(smax, s32max)
-        # bits from bounds
-        rv, rm = _range_bits(umin, umax)
-        if (value ^ rv) & ~mask & ~rm:
-            return None
-        value, mask = value | rv, mask & rm
-        value &= ~mask
-        rv, rm = _range_bits(u32min, u32max)
-        rm |= M64 ^ M32
-        if (value ^ rv) & ~mask & ~rm:
-            return None
-        value, mask = value | rv, mask & rm
-        value &= ~mask
-        if not mask:
-            if not (umin <= value <= umax and smin <= _signed64(value) <= smax):
-                return None
-            return const(value)
-    if umin > umax or smin > smax:
-        return None
-    return Scalar(value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max, id)
+) -> Scalar:
+    """The Scalar of what obeys all of these, closed as far as Linux closes them (no further: what it does not see we may
+    not rely on). Where nothing obeys them, which happens on paths that no execution takes, the bits alone count.
+
+    Source: kernel/bpf/verifier.c of Linux 6.18, reg_bounds_sync, reg_bounds_sanity_check."""
+    f = [value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max]
+    _bounds_from_bits(f)
+    for _ in range(3):
+        before = f
+        f = _deduced(*f)
+        if f == before:
+            break
+    value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max = f
+    # bits from bounds
+    unknown = (1 << (umin ^ umax).bit_length()) - 1 if umin >= 0 and umax >= 0 else M64
+    mask &= unknown
+    value = (value | umin & ~unknown) & ~mask
+    unknown = (1 << (u32min ^ u32max).bit_length()) - 1
+    low_mask = mask & M32 & unknown
+    value = value & ~M32 | (value & M32 | u32min & ~unknown) & ~low_mask
+    mask = mask & ~M32 | low_mask
+    if not mask:
+        return const(value)
+    f[0], f[1] = value, mask
+    _bounds_from_bits(f)
+    if _is_contradiction(f):
+        f[2:] = _ANY
+    return Scalar(f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9], id)
+
+
+def _deduced(
+    value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32min: int, s32max: int, u32min: int, u32max: int,
+) -> _Fields:
+    """One round of learning each from the others; plain comparisons in one long function, for much time is spent here."""
+    # the low half from the whole, whose upper half stays or grows by one
+    for low, high in ((umin, umax), (smin, smax)):
+        grows = (high >> 32) - (low >> 32)
+        if not grows:
+            low, high = low & M32, high & M32
+            if low <= high:
+                if low > u32min:
+                    u32min = low
+                if high < u32max:
+                    u32max = high
+            low = low - _TWO32 if low & _SIGN32 else low
+            high = high - _TWO32 if high & _SIGN32 else high
+            if low <= high:
+                if low > s32min:
+                    s32min = low
+                if high < s32max:
+                    s32max = high
+        elif grows == 1 and low & _SIGN32 and not high & _SIGN32:
+            s32min = max(s32min, (low & M32) - _TWO32)
+            s32max = min(s32max, high & M32)
+    # signed and unsigned bounds of the low half from each other
+    low = u32min - _TWO32 if u32min & _SIGN32 else u32min
+    high = u32max - _TWO32 if u32max & _SIGN32 else u32max
+    if low <= high:
+        if low > s32min:
+            s32min = low
+        if high < s32max:
+            s32max = high
+    low, high = s32min & M32, s32max & M32
+    if low <= high:
+        if low > u32min:
+            u32min = low
+        if high < u32max:
+            u32max = high
+    elif u32max < low:
+        # the signed range is in two pieces, and only that of the positive numbers meets the unsigned one
+        s32min, u32max = _signed32(u32min), min(u32max, high)
+    elif high < u32min:
+        s32max, u32min = _signed32(u32max), max(u32min, low)
+    # the same of the whole
+    low = umin - _TWO64 if umin & _SIGN64 else umin
+    high = umax - _TWO64 if umax & _SIGN64 else umax
+    if low <= high:
+        if low > smin:
+            smin = low
+        if high < smax:
+            smax = high
+    low, high = smin & M64, smax & M64
+    if low <= high:
+        if low > umin:
+            umin = low
+        if high < umax:
+            umax = high
+    elif umax < low:
+        smin, umax = _signed64(umin), min(umax, high)
+    elif high < umin:
+        smax, umin = _signed64(umax), max(umin, low)
+    # the whole from the low half, under the upper halves that its bounds have
+    low, high = s32min & M32, s32max & M32
+    low, high = (low, high) if u32min <= low <= high <= u32max else (u32min, u32max)
+    if umin & M32 < low:
+        umin = umin & ~M32 | low
+    if umax & M32 > high:
+        umax = umax & ~M32 | high
+    if smin & M32 < low:
+        smin = smin & ~M32 | low
+    if smax & M32 > high:
+        smax = smax & ~M32 | high
+    if s32min >= 0 and smin >= S32_MIN and smax <= S32_MAX:
+        # a sign-extended number of 32 bits that is positive: Linux takes the bounds of the low half as they are, even
+        # where more was known of the whole
+        smin, smax, umin, umax = s32min, s32max, s32min, s32max
+        unknown = (1 << (s32min ^ s32max).bit_length()) - 1
+        mask &= unknown
+        value = (value | s32min & ~unknown) & ~mask
+    return [value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max]
+
+
+def _is_contradiction(f: _Fields) -> bool:
+    if f[2] > f[3] or f[4] > f[5] or f[6] > f[7] or f[8] > f[9]:
+        return True
+    return not f[1] & M32 and (f[6] != f[7] or f[8] != f[9] or f[8] != f[0] & M32)
 
 
 def unsigned_range(umin: int, umax: int) -> Scalar:
     """All x with umin <= x <= umax."""
-    one = make(0, M64, S64_MIN, S64_MAX, umin, umax)
-    assert one is not None, "a range that is not empty"
-    return one
+    return make(0, M64, S64_MIN, S64_MAX, umin, umax)
 
 
 def signed_range(smin: int, smax: int) -> Scalar:
-    one = make(0, M64, smin, smax, 0, M64)
-    assert one is not None, "a range that is not empty"
-    return one
+    return make(0, M64, smin, smax, 0, M64)
 
 
 def with_id(scalar: Scalar, id: int, plus: tuple[int, bool] | None = None) -> Scalar:
@@ -226,7 +279,8 @@ def with_id(scalar: Scalar, id: int, plus: tuple[int, bool] | None = None) -> Sc
 
 def with_low(scalar: Scalar, low: int) -> Scalar:
     """scalar with its low 32 bits known."""
-    return make(scalar.value & ~M32 | low, scalar.mask & ~M32, scalar.smin, scalar.smax, scalar.umin, scalar.umax) or UNKNOWN
+    return make(scalar.value & ~M32 | low, scalar.mask & ~M32, scalar.smin, scalar.smax, scalar.umin, scalar.umax,
+                _signed32(low), _signed32(low), low, low)
 
 
 def tnum_text(scalar: Scalar) -> str:
@@ -260,39 +314,54 @@ def low_bytes(scalar: Scalar, size: int) -> Scalar:
         return const(scalar.value & top)
     value, mask = scalar.value & top, scalar.mask & top
     if size == 4:
-        one = make(value, mask, S64_MIN, S64_MAX, scalar.u32min, scalar.u32max, scalar.s32min, scalar.s32max,
-                   scalar.u32min, scalar.u32max)
-        return one or UNKNOWN32
+        return _extended(value, mask, scalar.s32min, scalar.s32max, scalar.u32min, scalar.u32max)
     umin, umax = 0, top
     if scalar.umin & ~top == scalar.umax & ~top:
         umin, umax = scalar.umin & top, scalar.umax & top
-    # a set that is empty although nobody has noticed belongs to a path that no execution takes: any answer will do
-    return make(value, mask, S64_MIN, S64_MAX, umin, umax) or unsigned_range(0, top)
+    return make(value, mask, umin, umax, umin, umax)
 
 
 def cast_signed(scalar: Scalar, size: int, is_wide: bool = True) -> Scalar:
-    """The low size bytes, sign-extended to 64 bits, or to 32 with zeros above.
+    """The low size bytes, sign-extended to 64 bits, or to 32 with zeros above. Linux looks at the signed range only.
 
-    Source: kernel/bpf/verifier.c, coerce_reg_to_size_sx: a range survives if all of it agrees above the cut."""
+    Source: kernel/bpf/verifier.c, coerce_reg_to_size_sx, coerce_subreg_to_size_sx."""
+    if not is_wide:
+        return _cast_signed_low(scalar, size)
+    bits = 8 * size
     if size == 8:
         return scalar
-    bits = 8 * size
     half = 1 << bits - 1
-    if scalar.umax < half:
-        return with_id(signed_range(scalar.smin, scalar.smax), scalar.id, scalar.plus)
     if not scalar.mask:
         low = scalar.value & (1 << bits) - 1
-        wider = low - (1 << bits) if low & half else low
-        return const(wider if is_wide else wider & M32)
-    least, most = (scalar.smin, scalar.smax) if is_wide else (scalar.s32min, scalar.s32max)
-    if least >> bits == most >> bits:
-        ends = [(one + half & (1 << bits) - 1) - half for one in (least, most)]
-        least, most = min(ends), max(ends)
-    if least >> bits != most >> bits or (least < 0) != (most < 0):
-        least, most = -half, half - 1
-    if is_wide:
-        return signed_range(least, most)
-    return make(0, M32, 0, M32, 0, M32, least, most) or UNKNOWN32
+        return const(low - (1 << bits) if low & half else low)
+    if scalar.smin >> bits == scalar.smax >> bits:
+        ends = [(one & (half << 1) - 1 ^ half) - half for one in (scalar.smin, scalar.smax)]
+        if (ends[0] >= 0) == (ends[1] >= 0):
+            return with_id(signed_range(min(ends), max(ends)), scalar.id if scalar.umax < half else 0)
+    return signed_range(-half, half - 1)
+
+
+def _cast_signed_low(scalar: Scalar, size: int) -> Scalar:
+    """The low size bytes, sign-extended to 32 bits, then zero-extended."""
+    bits = 8 * size
+    half = 1 << bits - 1
+    if not scalar.mask:
+        low = scalar.value & (1 << bits) - 1
+        return const((low - (1 << bits) if low & half else low) & M32)
+    low, high = -half, half - 1
+    if (scalar.s32min & M32) >> bits == (scalar.s32max & M32) >> bits:
+        ends = [(one & (half << 1) - 1 ^ half) - half for one in (scalar.s32min, scalar.s32max)]
+        if (ends[0] >= 0) == (ends[1] >= 0):
+            low, high = min(ends), max(ends)
+            value, mask = _range_bits(low & M32, high & M32) if low >= 0 or high < 0 else (0, M32)
+            return _extended(value, mask, low, high, low & M32, high & M32)
+    return _extended(0, M32, low, high, 0, M32)
+
+
+def _extended(value: int, mask: int, s32min: int, s32max: int, u32min: int, u32max: int) -> Scalar:
+    """A number of 32 bits, zero-extended."""
+    smin, smax = (s32min, s32max) if s32min >= 0 and s32max >= 0 else (0, M32)
+    return make(value, mask, smin, smax, u32min, u32max, s32min, s32max, u32min, u32max)
 
 
 def byte_swapped(scalar: Scalar, bits: int, is_swap: bool) -> Scalar:
@@ -301,7 +370,7 @@ def byte_swapped(scalar: Scalar, bits: int, is_swap: bool) -> Scalar:
         return scalar if bits == 64 else with_id(low_bytes(scalar, bits // 8), 0)
     size, top = bits // 8, (1 << bits) - 1
     value, mask = (int.from_bytes((one & top).to_bytes(size, "little"), "big") for one in (scalar.value, scalar.mask))
-    return make(value, mask, S64_MIN, S64_MAX, 0, top) or UNKNOWN
+    return make(value, mask, *_ANY)
 
 
 def covers(wide: Scalar, narrow: Scalar) -> bool:
@@ -317,62 +386,49 @@ def covers(wide: Scalar, narrow: Scalar) -> bool:
     )
 
 
-# ---- arithmetic: each operation on one width gives (value, mask, smin, smax, umin, umax) of that width
+# ---- arithmetic
 
-_Part = tuple[int, int, int, int, int, int]
 _ADD, _SUB, _MUL, _OR, _AND, _LSH, _RSH, _XOR, _ARSH = 0x00, 0x10, 0x20, 0x40, 0x50, 0x60, 0x70, 0xA0, 0xC0
 _FORGETFUL = frozenset((0x30, 0x90))  # div, mod
+_Bits = tuple[int, int]
+
+
+def _fields(one: Scalar) -> _Fields:
+    return [one.value, one.mask, one.smin, one.smax, one.umin, one.umax, one.s32min, one.s32max, one.u32min, one.u32max]
 
 
 def alu(op: int, left: Scalar, right: Scalar, is_wide: bool) -> Scalar:
     """What `left op= right` leaves. op: code & 0xf0 of an arithmetic instruction, not a move; is_wide: on 64
-    bits, otherwise on 32 with the upper half cleared. Shifts by the width or more are unknown."""
+    bits, otherwise on 32 with the upper half cleared."""
     if op in _FORGETFUL:
-        return UNKNOWN  # at either width, as Linux has it
+        return UNKNOWN
     bits = 64 if is_wide else 32
+    is_shift = op in (_LSH, _RSH, _ARSH)
+    if is_shift and (right.mask & (M64 if is_wide else M32) or right.umax >= bits):
+        return UNKNOWN  # at either width, as Linux has it
     if not left.mask and not right.mask:
         return _alu_const(op, left.value, right.value, bits)
-    if is_wide:
-        a: _Part = (left.value, left.mask, left.smin, left.smax, left.umin, left.umax)
-        b: _Part = (right.value, right.mask, right.smin, right.smax, right.umin, right.umax)
+    f = _fields(left)
+    if is_shift:
+        (_shift_wide if is_wide else _shift_low)(op, f, right.umax)
     else:
-        a = (left.value & M32, left.mask & M32, left.s32min, left.s32max, left.u32min, left.u32max)
-        b = (right.value & M32, right.mask & M32, right.s32min, right.s32max, right.u32min, right.u32max)
-    if op in (_LSH, _RSH, _ARSH):
-        part = _shift(op, a, b, bits)
-    else:
-        part = _LINEAR[op](a, b, bits)
-    value, mask, smin, smax, umin, umax = part
-    if is_wide and op in _LINEAR:
-        return _with_low_half(op, left, right, part)
-    if is_wide:
-        if op == _LSH and right.umin == right.umax == 32:
-            smin, smax = left.s32min << 32, left.s32max << 32  # as in `<<= 32, s>>= 32`
-        return make(value, mask, smin, smax, umin, umax) or UNKNOWN
-    return make(value, mask, S64_MIN, S64_MAX, umin, umax, smin, smax, umin, umax) or UNKNOWN32
-
-
-def _with_low_half(op: int, left: Scalar, right: Scalar, part: _Part) -> Scalar:
-    """The 64-bit result, of which the low half is also known from the low halves."""
-    value, mask, smin, smax, umin, umax = part
-    if (left.u32max - left.u32min == M32 and left.s32max - left.s32min == M32) or (
-        right.u32max - right.u32min == M32 and right.s32max - right.s32min == M32
-    ):
-        return make(value, mask, smin, smax, umin, umax) or UNKNOWN
-    a = (left.value & M32, left.mask & M32, left.s32min, left.s32max, left.u32min, left.u32max)
-    b = (right.value & M32, right.mask & M32, right.s32min, right.s32max, right.u32min, right.u32max)
-    low = _LINEAR[op](a, b, 32)
-    return make(value, mask, smin, smax, umin, umax, *low[2:]) or UNKNOWN
+        g = _fields(right)
+        f[0], f[1] = _BITS[op]((left.value, left.mask), (right.value, right.mask))
+        _BOUNDS[op](f, g, 6, 8, 32)
+        if is_wide:
+            _BOUNDS[op](f, g, 2, 4, 64)
+    if not is_wide:
+        f[0], f[1] = f[0] & M32, f[1] & M32
+        f[4], f[5] = f[8], f[9]
+        f[2], f[3] = (f[6], f[7]) if f[6] >= 0 and f[7] >= 0 else (0, M32)
+    return make(*f)
 
 
 def _alu_const(op: int, a: int, b: int, bits: int) -> Scalar:
     top = (1 << bits) - 1
     a, b = a & top, b & top
     if op in (_LSH, _RSH, _ARSH):
-        if b >= bits:
-            return UNKNOWN if bits == 64 else UNKNOWN32
-        signed = a - (1 << bits) if a >> bits - 1 else a
-        return const((a << b if op == _LSH else a >> b if op == _RSH else signed >> b) & top)
+        return const((a << b if op == _LSH else a >> b if op == _RSH else _signed(a, bits) >> b) & top)
     if op == _ADD:
         return const(a + b & top)
     if op == _SUB:
@@ -380,6 +436,70 @@ def _alu_const(op: int, a: int, b: int, bits: int) -> Scalar:
     if op == _MUL:
         return const(a * b & top)
     return const(a | b if op == _OR else a & b if op == _AND else a ^ b)
+
+
+def _add_bits(a: _Bits, b: _Bits) -> _Bits:
+    total = a[0] + b[0]
+    carried = (total + a[1] + b[1]) ^ total | a[1] | b[1]
+    return total & ~carried & M64, carried & M64
+
+
+def _sub_bits(a: _Bits, b: _Bits) -> _Bits:
+    difference = a[0] - b[0]
+    borrowed = (difference + a[1]) ^ (difference - b[1]) | a[1] | b[1]
+    return difference & ~borrowed & M64, borrowed & M64
+
+
+def _mul_bits(a: _Bits, b: _Bits) -> _Bits:
+    """Sums of b, shifted, for the bits of a; where a bit may be 0 or 1, what holds of both sums."""
+    value, mask = 0, 0
+    av, am = a
+    bv, bm = b
+    while av or am:
+        if (av | am) & 1:
+            sv, sm = _add_bits((value, mask), (bv, bm))
+            if not av & 1:
+                sm |= value ^ sv | mask
+                sv &= value & ~sm
+            value, mask = sv, sm & M64
+        av, am, bv, bm = av >> 1, am >> 1, bv << 1 & M64, bm << 1 & M64
+        if not bv | bm:
+            break
+        least = mask & -mask
+        if mask == M64 & -least and mask and (bv | bm) & (least - 1) == 0:
+            break
+    return value, mask
+
+
+def _and_bits(a: _Bits, b: _Bits) -> _Bits:
+    value = a[0] & b[0]
+    return value, (a[0] | a[1]) & (b[0] | b[1]) & ~value
+
+
+def _or_bits(a: _Bits, b: _Bits) -> _Bits:
+    value = a[0] | b[0]
+    return value, (a[1] | b[1]) & ~value
+
+
+def _xor_bits(a: _Bits, b: _Bits) -> _Bits:
+    mask = a[1] | b[1]
+    return (a[0] ^ b[0]) & ~mask, mask
+
+
+def _add_bounds(f: _Fields, g: _Fields, s: int, u: int, bits: int) -> None:
+    _signed_sum(f, s, bits, f[s] + g[s], f[s + 1] + g[s + 1])
+    f[u], f[u + 1] = _wrap(f[u] + g[u], f[u + 1] + g[u + 1], bits)
+
+
+def _sub_bounds(f: _Fields, g: _Fields, s: int, u: int, bits: int) -> None:
+    _signed_sum(f, s, bits, f[s] - g[s + 1], f[s + 1] - g[s])
+    f[u], f[u + 1] = _wrap(f[u] - g[u + 1], f[u + 1] - g[u], bits)
+
+
+def _signed_sum(f: _Fields, s: int, bits: int, low: int, high: int) -> None:
+    half = 1 << bits - 1
+    low, high = _wrap(low + half, high + half, bits)
+    f[s], f[s + 1] = low - half, high - half
 
 
 def _wrap(low: int, high: int, bits: int) -> tuple[int, int]:
@@ -390,110 +510,88 @@ def _wrap(low: int, high: int, bits: int) -> tuple[int, int]:
     return 0, (1 << bits) - 1
 
 
-def _wrap_signed(low: int, high: int, bits: int) -> tuple[int, int]:
+def _mul_bounds(f: _Fields, g: _Fields, s: int, u: int, bits: int) -> None:
+    half, top = 1 << bits - 1, (1 << bits) - 1
+    low, high = f[u] * g[u], f[u + 1] * g[u + 1]
+    f[u], f[u + 1] = (low, high) if high <= top else (0, top)
+    products = (f[s] * g[s], f[s] * g[s + 1], f[s + 1] * g[s], f[s + 1] * g[s + 1])
+    low, high = min(products), max(products)
+    f[s], f[s + 1] = (low, high) if -half <= low and high < half else (-half, half - 1)
+
+
+def _signed_of(f: _Fields, s: int, u: int, bits: int) -> None:
+    """Signed bounds from the unsigned ones, if they are in order."""
+    low, high = _signed(f[u], bits), _signed(f[u + 1], bits)
     half = 1 << bits - 1
-    low, high = _wrap(low + half, high + half, bits)
-    return low - half, high - half
+    f[s], f[s + 1] = (low, high) if low <= high else (-half, half - 1)
 
 
-def _add(a: _Part, b: _Part, bits: int) -> _Part:
-    top = (1 << bits) - 1
-    total = a[0] + b[0]
-    carried = (total + a[1] + b[1]) ^ total | a[1] | b[1]
-    return (total & ~carried & top, carried & top,
-            *_wrap_signed(a[2] + b[2], a[3] + b[3], bits), *_wrap(a[4] + b[4], a[5] + b[5], bits))
+def _and_bounds(f: _Fields, g: _Fields, s: int, u: int, bits: int) -> None:
+    f[u], f[u + 1] = f[0] & (1 << bits) - 1, min(f[u + 1], g[u + 1])
+    _signed_of(f, s, u, bits)
 
 
-def _sub(a: _Part, b: _Part, bits: int) -> _Part:
-    top = (1 << bits) - 1
-    difference = a[0] - b[0]
-    borrowed = (difference + a[1]) ^ (difference - b[1]) | a[1] | b[1]
-    return (difference & ~borrowed & top, borrowed & top,
-            *_wrap_signed(a[2] - b[3], a[3] - b[2], bits), *_wrap(a[4] - b[5], a[5] - b[4], bits))
+def _or_bounds(f: _Fields, g: _Fields, s: int, u: int, bits: int) -> None:
+    f[u], f[u + 1] = max(f[u], g[u]), (f[0] | f[1]) & (1 << bits) - 1
+    _signed_of(f, s, u, bits)
 
 
-def _product_bits(a: _Part, b: _Part, top: int) -> tuple[int, int]:
-    """Known and unknown bits of a product: b is added for each bit of a that is, or may be, 1."""
-    if a[1] == top:
-        known_or_not = b[0] | b[1]
-        return 0, top & -(known_or_not & -known_or_not) if known_or_not else 0
-    value = mask = 0
-    (a_value, a_mask), (b_value, b_mask) = a[:2], b[:2]
-    while a_value or a_mask:
-        if (a_value | a_mask) & 1:
-            total = value + b_value
-            carried = (total + mask + b_mask) ^ total | mask | b_mask
-            sum_value, sum_mask = total & ~carried & top, carried & top
-            if a_value & 1:
-                value, mask = sum_value, sum_mask
-            else:
-                mask |= sum_mask | value ^ sum_value
-                value &= sum_value & ~mask
-        a_value, a_mask = a_value >> 1, a_mask >> 1
-        b_value, b_mask = b_value << 1 & top, b_mask << 1 & top
-    return value, mask
+def _xor_bounds(f: _Fields, g: _Fields, s: int, u: int, bits: int) -> None:
+    f[u], f[u + 1] = f[0] & (1 << bits) - 1, (f[0] | f[1]) & (1 << bits) - 1
+    _signed_of(f, s, u, bits)
 
 
-def _mul(a: _Part, b: _Part, bits: int) -> _Part:
-    top = (1 << bits) - 1
-    half = 1 << bits - 1
-    umin, umax = a[4] * b[4], a[5] * b[5]
-    if umax > top:
-        umin, umax = 0, top
-    products = (a[2] * b[2], a[2] * b[3], a[3] * b[2], a[3] * b[3])
-    smin, smax = min(products), max(products)
-    if smin < -half or smax >= half:
-        smin, smax = -half, half - 1
-    return *_product_bits(a, b, top), smin, smax, umin, umax
+_BITS = {_ADD: _add_bits, _SUB: _sub_bits, _MUL: _mul_bits, _AND: _and_bits, _OR: _or_bits, _XOR: _xor_bits}
+_BOUNDS = {_ADD: _add_bounds, _SUB: _sub_bounds, _MUL: _mul_bounds, _AND: _and_bounds, _OR: _or_bounds, _XOR: _xor_bounds}
 
 
-def _any_signed(bits: int) -> tuple[int, int]:
-    return -(1 << bits - 1), (1 << bits - 1) - 1
+def _left(f: _Fields, u: int, n: int, bits: int) -> None:
+    if n > bits - 1 or f[u + 1] > 1 << bits - 1 - n:
+        f[u], f[u + 1] = 0, (1 << bits) - 1
+    else:
+        f[u], f[u + 1] = f[u] << n, f[u + 1] << n
 
 
-def _and(a: _Part, b: _Part, bits: int) -> _Part:
-    value = a[0] & b[0]
-    mask = (a[0] | a[1]) & (b[0] | b[1]) & ~value
-    return value, mask, *_any_signed(bits), value, min(a[5], b[5])
-
-
-def _or(a: _Part, b: _Part, bits: int) -> _Part:
-    value = a[0] | b[0]
-    mask = (a[1] | b[1]) & ~value
-    return value, mask, *_any_signed(bits), max(a[4], b[4]), value | mask
-
-
-def _xor(a: _Part, b: _Part, bits: int) -> _Part:
-    mask = a[1] | b[1]
-    value = (a[0] ^ b[0]) & ~mask
-    return value, mask, *_any_signed(bits), value, value | mask
-
-
-_LINEAR = {_ADD: _add, _SUB: _sub, _MUL: _mul, _AND: _and, _OR: _or, _XOR: _xor}
-
-
-def _shift(op: int, a: _Part, b: _Part, bits: int) -> _Part:
-    top = (1 << bits) - 1
-    least, most = b[4], b[5]
-    if most >= bits:
-        return 0, top, *_any_signed(bits), 0, top
-    is_fixed = least == most
+def _shift_low(op: int, f: _Fields, n: int) -> None:
+    value, mask = f[0] & M32, f[1] & M32
     if op == _LSH:
-        value, mask = (a[0] << least & top, a[1] << least & top) if is_fixed else (0, top)
-        fits = a[5] <= 1 << bits - 1 - most
-        return value, mask, *_any_signed(bits), *((a[4] << least, a[5] << most) if fits else (0, top))
-    if op == _RSH:
-        value, mask = (a[0] >> least, a[1] >> least) if is_fixed else (0, top)
-        return value, mask, *_any_signed(bits), a[4] >> most, a[5] >> least
-    half = 1 << bits - 1
-    value, mask = 0, top
-    if is_fixed:
-        signed_value = a[0] - (1 << bits) if a[0] & half else a[0]
-        signed_mask = a[1] - (1 << bits) if a[1] & half else a[1]
-        value, mask = signed_value >> least & top, signed_mask >> least & top
-    smin = a[2] >> (least if a[2] < 0 else most)
-    smax = a[3] >> (most if a[3] < 0 else least)
-    return value, mask, smin, smax, 0, top
+        f[6:8] = S32_MIN, S32_MAX
+        _left(f, 8, n, 32)
+        f[0], f[1] = value << n & M32, mask << n & M32
+    elif op == _RSH:
+        f[6:8] = S32_MIN, S32_MAX
+        f[8], f[9] = f[8] >> n, f[9] >> n
+        f[0], f[1] = value >> n, mask >> n
+    else:
+        f[6], f[7] = f[6] >> n, f[7] >> n
+        f[8:10] = 0, M32
+        f[0], f[1] = _signed32(value) >> n & M32, _signed32(mask) >> n & M32
+    f[2:6] = _ANY[:4]
+    low, low_mask = f[0], f[1]
+    f[6] = max(f[6], _signed32(low | low_mask & _SIGN32))
+    f[7] = min(f[7], _signed32(low | low_mask & ~_SIGN32))
+    f[8] = max(f[8], low)
+    f[9] = min(f[9], low | low_mask)
+
+
+def _shift_wide(op: int, f: _Fields, n: int) -> None:
+    if op == _LSH:
+        f[2], f[3] = (f[6] << 32, f[7] << 32) if n == 32 else (S64_MIN, S64_MAX)
+        _left(f, 4, n, 64)
+        f[6:8] = S32_MIN, S32_MAX
+        _left(f, 8, n, 32)
+        f[0], f[1] = f[0] << n & M64, f[1] << n & M64
+    elif op == _RSH:
+        f[2:4] = S64_MIN, S64_MAX
+        f[0], f[1] = f[0] >> n, f[1] >> n
+        f[4], f[5] = f[4] >> n, f[5] >> n
+        f[6:] = _ANY[4:]
+    else:
+        f[2], f[3] = f[2] >> n, f[3] >> n
+        f[0], f[1] = _signed64(f[0]) >> n & M64, _signed64(f[1]) >> n & M64
+        f[4:6] = 0, M64
+        f[6:] = _ANY[4:]
+    _bounds_from_bits(f)
 
 
 # ---- comparisons
@@ -504,6 +602,7 @@ _NOT_SET = 0x1000  # no opcode: the other branch of _SET
 _INVERSE = {_EQ: _NE, _NE: _EQ, _GT: _LE, _LE: _GT, _GE: _LT, _LT: _GE, _SGT: _SLE, _SLE: _SGT, _SGE: _SLT,
             _SLT: _SGE, _SET: _NOT_SET}
 _SWAPPED = {_LT: _GT, _LE: _GE, _SLT: _SGT, _SLE: _SGE}
+_SWAPPED_BACK = {there: here for here, there in _SWAPPED.items()}
 
 
 def branch_outcome(op: int, left: Scalar, right: Scalar, is_wide: bool) -> bool | None:
@@ -518,10 +617,12 @@ def branch_outcome(op: int, left: Scalar, right: Scalar, is_wide: bool) -> bool 
         umin, umax, smin, smax = left.u32min, left.u32max, left.s32min, left.s32max
         other_umin, other_umax, other_smin, other_smax = right.u32min, right.u32max, right.s32min, right.s32max
     if op in (_EQ, _NE):
-        if umin == umax == other_umin == other_umax:
-            return op == _EQ
+        if not (left.mask | right.mask) & low:
+            return ((left.value ^ right.value) & low == 0) == (op == _EQ)
         apart = (umin > other_umax or umax < other_umin or smin > other_smax or smax < other_smin
-                 or (left.value ^ right.value) & ~left.mask & ~right.mask & low)
+                 or (left.value ^ right.value) & ~left.mask & ~right.mask & low
+                 or left.u32min > right.u32max or left.u32max < right.u32min
+                 or left.s32min > right.s32max or left.s32max < right.s32min)
         return op == _NE if apart else None
     if op == _GT:
         return True if umin > other_umax else False if umax <= other_umin else None
@@ -532,85 +633,84 @@ def branch_outcome(op: int, left: Scalar, right: Scalar, is_wide: bool) -> bool 
     if op == _SGE:
         return True if smin >= other_smax else False if smax < other_smin else None
     if right.mask & low:
-        return None
+        left, right = right, left
+        if right.mask & low:
+            return None
     if left.value & right.value & low:
         return True
     return None if (left.value | left.mask) & right.value & low else False
 
 
-def refine(op: int, left: Scalar, right: Scalar, is_wide: bool, is_taken: bool) -> tuple[Scalar, Scalar] | None:
-    """Both operands after `if left op right` was taken or not; None if that cannot happen."""
+def refine(op: int, left: Scalar, right: Scalar, is_wide: bool, is_taken: bool, is_same: bool = False) -> tuple[Scalar, Scalar]:
+    """Both operands after `if left op right` was taken or not. is_same: they are one register, of which both sides are
+    learned, one after the other, as Linux does it.
+
+    Source: kernel/bpf/verifier.c, regs_refine_cond_op."""
     if not is_taken:
         op = _INVERSE[op]
-    if op in _SWAPPED:
-        swapped = refine(_SWAPPED[op], right, left, is_wide, True)
-        return swapped and (swapped[1], swapped[0])
-    a, b = _fields(left), _fields(right)
+    a = _fields(left)
+    b = a if is_same else _fields(right)
+    _learn(op, a, b, is_wide)
+    x = _close(left, a)
+    return x, x if is_same else _close(right, b)
+
+
+def _learn(op: int, a: _Fields, b: _Fields, is_wide: bool) -> None:
+    if op in (_GT, _GE, _SGT, _SGE):
+        op, a, b = _SWAPPED_BACK[op], b, a
     u, s = (4, 2) if is_wide else (8, 6)
+    low = M64 if is_wide else M32
     if op == _EQ:
-        if not _equal(a, b, is_wide):
-            return None
-    elif op == _NE:
-        _unequal(a, b, u, s)
-        _unequal(b, a, u, s)
-    elif op in (_GT, _SGT, _GE, _SGE):
-        at = u if op in (_GT, _GE) else s
-        step = 1 if op in (_GT, _SGT) else 0
-        a[at] = max(a[at], b[at] + step)
-        b[at + 1] = min(b[at + 1], a[at + 1] - step)
-        if a[at] > a[at + 1] or b[at] > b[at + 1]:
-            return None
-    elif not right.mask & (M64 if is_wide else M32):
-        _bits(a, right.value & (M64 if is_wide else M32), op == _SET)
-    x, y = _close(left, a), _close(right, b)
-    return (x, y) if x is not None and y is not None else None
+        _equal(a, b, is_wide)
+    elif op in (_LE, _SLE, _LT, _SLT):
+        at = u if op in (_LE, _LT) else s
+        step = 1 if op in (_LT, _SLT) else 0
+        a[at + 1] = min(a[at + 1], b[at + 1] - step)
+        b[at] = max(a[at] + step, b[at])
+    else:
+        if b[1] & low:
+            a, b = b, a
+        if b[1] & low:
+            return
+        known = b[0] & low
+        if op == _NE:
+            _unequal(a, known, u, s, low)
+        elif op == _SET:
+            if known and not known & known - 1:
+                a[0] |= known
+                a[1] &= ~known
+        else:
+            a[2:] = _ANY  # Linux forgets the bounds here, lest they contradict the bits
+            a[0] &= ~known
+            a[1] &= ~known
 
 
-def _fields(one: Scalar) -> list[int]:
-    return [one.value, one.mask, one.smin, one.smax, one.umin, one.umax, one.s32min, one.s32max, one.u32min, one.u32max]
-
-
-def _close(before: Scalar, fields: list[int]) -> Scalar | None:
+def _close(before: Scalar, fields: _Fields) -> Scalar:
     if fields == _fields(before):
         return before
-    one = make(*fields)
-    return with_id(one, before.id, before.plus) if one is not None else None
+    return with_id(make(*fields), before.id, before.plus)
 
 
-def _equal(a: list[int], b: list[int], is_wide: bool) -> bool:
+def _equal(a: _Fields, b: _Fields, is_wide: bool) -> None:
     low = M64 if is_wide else M32
-    if (a[0] ^ b[0]) & ~a[1] & ~b[1] & low:
-        return False
-    value, mask = (a[0] | b[0]) & low, a[1] & b[1] & low
-    for one in (a, b):
-        one[0] = one[0] & ~low | value & ~mask
-        one[1] = one[1] & ~low | mask
-    for at in (2, 4, 6, 8) if is_wide else (6, 8):
+    mask = a[1] & b[1] & low
+    value = (a[0] | b[0]) & low & ~mask
+    for at in (2, 4) if is_wide else (6, 8):
         a[at] = b[at] = max(a[at], b[at])
         a[at + 1] = b[at + 1] = min(a[at + 1], b[at + 1])
-        if a[at] > a[at + 1]:
-            return False
-    return True
+    for one in (a, b):
+        one[0] = one[0] & ~low | value
+        one[1] = one[1] & ~low | mask
 
 
-def _unequal(a: list[int], b: list[int], u: int, s: int) -> None:
-    """Cuts the one value of b off the ends of a."""
-    if b[u] != b[u + 1]:
-        return
-    for at in (u, s):
-        if a[at] == b[at] and a[at] < a[at + 1]:
+def _unequal(a: _Fields, known: int, u: int, s: int, low: int) -> None:
+    """Cuts the one value off the ends of a."""
+    signed = known - low - 1 if known > low >> 1 else known
+    for at, one in ((u, known), (s, signed)):
+        if a[at] == one:
             a[at] += 1
-        elif a[at + 1] == b[at] and a[at] < a[at + 1]:
+        if a[at + 1] == one:
             a[at + 1] -= 1
-
-
-def _bits(a: list[int], wanted: int, is_set: bool) -> None:
-    if not is_set:
-        a[0] &= ~wanted
-        a[1] &= ~wanted
-    elif not wanted & wanted - 1 and wanted:
-        a[0] |= wanted
-        a[1] &= ~wanted
 
 
 # ---- pointers

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bcc_py.verifier.arith import Arithmetic
-from bcc_py.verifier.domain import UNKNOWN, Pointer
+from bcc_py.verifier.domain import Pointer
 from bcc_py.verifier.machine import MAX_STACK_BYTES
 from bcc_py.verifier.rules import Refusal
 from bcc_py.verifier.state import Frame, Slot
@@ -120,10 +120,9 @@ class Dynptrs(Arithmetic):
             frame.written[one] = 0
         self._forget(lambda value: value.uid == id and value.kind in _SLICES)
 
-    def _forget_packet_slices(self) -> None:
-        """The packet may lie elsewhere now: slices of dynptrs over it are nothing any more."""
-        self._forget(lambda value: value.type in _PACKETS and value.kind in _SLICES)
+    def _forget_packets(self) -> None:
+        """The packet may lie elsewhere now: pointers into it, and slices of dynptrs over it, are nothing any more."""
+        self._forget(lambda value: value.kind.startswith("pkt") or (value.type in _PACKETS and value.kind in _SLICES))
 
     def _forget(self, is_meant: Callable[[Pointer], bool]) -> None:
-        nothing = UNKNOWN if self.may_leak else None
-        self.state.replace(lambda value: nothing if isinstance(value, Pointer) and is_meant(value) else value)
+        self.state.replace(lambda value: self._nothing if isinstance(value, Pointer) and is_meant(value) else value)

@@ -165,7 +165,7 @@ class Explorer(KernelFunctions):
             if head is not None:
                 close_loop(self._parent, state, head, head)
                 return True
-        elif pruner.is_circle(slot, state):
+        if (not is_turn or self.insns[slot].code == _MAY_GOTO) and pruner.is_circle(slot, state):
             raise Refusal(f"infinite loop detected at insn {slot}")
         finished = pruner.covering(slot, state)
         if finished is not None:

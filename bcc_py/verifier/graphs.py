@@ -30,6 +30,8 @@ _LOCKS = ("bpf_spin_lock", "bpf_res_spin_lock")
 _NO_LOCK = -22
 # (the map's descriptor, the map's uid, ...) of the lock beside an object that the program allocated
 _OWN_LOCK = (-1, 0)
+# what tells locks that may fail from others: added to the descriptor
+_RESILIENT, _WITH_IRQS = 1 << 40, 1 << 41
 _MAX_DEPTH = 8
 
 
@@ -65,17 +67,49 @@ class Graphs(StackObjects):
         else:
             self._lock_object(regno, value, is_lock)
         if not is_lock:
-            nothing = UNKNOWN if self.may_leak else None
-            self.state.replace(lambda one: nothing if isinstance(one, Pointer) and one.kind.startswith("nonown_") else one)
+            self._pop_lock()
+            self._forget_lent()
+
+    def _resilient_lock_argument(self, function: str, index: int, value: Value) -> None:
+        """A lock that may fail to be taken, and several of which may be held."""
+        if not isinstance(value, Pointer) or value.kind not in ("map_value", "alloc_ptr"):
+            raise Refusal(f"arg#{index} doesn't point to map value or allocated object")
+        if is_allocated(value):
+            self._own_field_at(index + 1, value, "bpf_res_spin_lock")
+        else:
+            self._field_at(index + 1, value, "bpf_res_spin_lock")
+        state = self.state
+        tag = _WITH_IRQS if function.endswith(("_irqsave", "_irqrestore")) else _RESILIENT
+        place = (*_OWN_LOCK, value.id) if is_allocated(value) else (value.fd, value.uid, value.id)
+        mine = (place[0] + tag, *place[1:])
+        held = (*state.lower_locks, state.lock) if state.lock is not None else ()
+        if "unlock" not in function:
+            if any((place[0] + one, *place[1:]) in held for one in (_RESILIENT, _WITH_IRQS)):
+                raise Refusal("Acquiring the same lock again, AA deadlock detected")
+            state.lower_locks, state.lock = held, mine
+            return
+        if not held:
+            raise Refusal("bpf_res_spin_unlock without taking a lock")
+        if mine not in held:
+            raise Refusal("bpf_res_spin_unlock of different lock")
+        if state.lock != mine:
+            raise Refusal("bpf_res_spin_unlock cannot be out of order")
+        state.lock = None
+        self._pop_lock()
+        self._forget_lent()
+
+    def _pop_lock(self) -> None:
+        state = self.state
+        if state.lower_locks:
+            state.lower_locks, state.lock = state.lower_locks[:-1], state.lower_locks[-1]
+
+    def _forget_lent(self) -> None:
+        """What the program could look at under a lock is nothing any more."""
+        nothing = UNKNOWN if self.may_leak else None
+        self.state.replace(lambda one: nothing if isinstance(one, Pointer) and one.kind.startswith("nonown_") else one)
 
     def _lock_object(self, regno: int, value: Pointer, is_lock: bool) -> None:
-        if value.var is not None:
-            raise Refusal(f"R{regno} doesn't have constant offset. bpf_spin_lock has to be at the constant offset")
-        at = [one.off for one in self._fields_of(value) if one.kind == "bpf_spin_lock"]
-        if not at:
-            raise Refusal("local 'kptr' has no valid bpf_spin_lock")
-        if at[0] != value.off:
-            raise Refusal(f"off {value.off} doesn't point to 'struct bpf_spin_lock' that is at {at[0]}")
+        self._own_field_at(regno, value, "bpf_spin_lock")
         state, mine = self.state, (*_OWN_LOCK, value.id)
         if is_lock:
             if state.lock is not None:
@@ -88,11 +122,21 @@ class Graphs(StackObjects):
             raise Refusal("bpf_spin_unlock of different lock")
         state.lock = None
 
+    def _own_field_at(self, regno: int, value: Pointer, kind: str) -> None:
+        """value points to the lock of this kind in an object of the program's own. Raises Refusal."""
+        if value.var is not None:
+            raise Refusal(f"R{regno} doesn't have constant offset. {kind} has to be at the constant offset")
+        at = [one.off for one in self._fields_of(value) if one.kind == kind]
+        if not at:
+            raise Refusal(f"local 'kptr' has no valid {kind}")
+        if at[0] != value.off:
+            raise Refusal(f"off {value.off} doesn't point to 'struct {kind}' that is at {at[0]}")
+
     def _check_locked(self, value: Pointer, root: str) -> None:
         """The lock beside a list or tree is held. Raises Refusal."""
         lock = self.state.lock
-        mine = (*_OWN_LOCK, value.id) if is_allocated(value) else (value.fd, value.uid, value.id)
-        if lock == mine:
+        first, *rest = (*_OWN_LOCK, value.id) if is_allocated(value) else (value.fd, value.uid, value.id)
+        if any(lock == (first + tag, *rest) for tag in (0, _RESILIENT, _WITH_IRQS)):
             return
         off = next((one.off for one in self._fields_of(value) if one.kind in _LOCKS), _NO_LOCK)
         apart = () if lock is None else ("held lock and object are not in the same allocation",)

@@ -130,7 +130,7 @@ def hook_of(program: ProgramSpec, types: TypeSource) -> Hook | None:
         return _member_hook(types, name, attach_type)
     if type is _P.TRACING and attach_type is _A.TRACE_RAW_TP:
         return _trace_hook(types, name.removeprefix(_TRACE_PREFIX))
-    proto = types.function(name)
+    proto = types.function(name) if type is not _P.EXT else None
     if proto is None:
         return None
     if type is _P.LSM:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bcc_py.verifier.arguments import Call
-from bcc_py.verifier.domain import ZERO, Pointer, Scalar, Value
+from bcc_py.verifier.domain import UNKNOWN, ZERO, Pointer, Scalar, Value
 from bcc_py.verifier.functions import is_context
 from bcc_py.verifier.graphs import Graphs, Root
 from bcc_py.verifier.kernel_functions_table import KernelFunction, Trait
@@ -24,10 +24,16 @@ from cfront.uapi import HELPER_BY_ID, HELPER_IDS, AttachType, ProgType
 __all__ = ["KernelArguments", "KernelCall", "is_plain"]
 
 _MAX_ARGUMENTS = 5
+_MAX_DEPTH = 3
 # what a kernel function is, to the checks of memory
 _NO_HELPER = HELPER_BY_ID[HELPER_IDS["map_update_elem"]]
 _READABLE = frozenset((
     "fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "rdonly_mem", "ringbuf_mem", "buf", "rdonly_buf",
+))
+# program types whose context is memory to the kernel too
+_PLAIN_CONTEXTS = frozenset((
+    ProgType.SYSCALL, ProgType.TRACING, ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE, ProgType.KPROBE,
+    ProgType.TRACEPOINT, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.LIRC_MODE2, ProgType.EXT,
 ))
 # objects of which a part may be meant
 _SHIFTABLE = frozenset(("ptr_", "trusted_ptr_", "rcu_ptr_"))
@@ -39,7 +45,7 @@ _NEW_DYNPTRS = {
 
 
 # what nobody wrote is a pointer of no kind that is known
-_UNWRITTEN = Pointer("?")
+_UNWRITTEN = Pointer("?", var=UNKNOWN)
 
 
 @dataclass(slots=True)
@@ -164,22 +170,27 @@ class KernelArguments(Graphs):
             self._offset_of(call, regno, value)
             self._iterator_argument(call, regno, struct, value)
         elif name.endswith("__str"):
+            self._offset_of(call, regno, value)
             if not isinstance(value, Pointer) or value.kind != "map_value":
                 raise Refusal(f"arg#{index} doesn't point to a const string")
             self._check_string(regno, value)
         elif name.endswith("__map"):
             self._map_of_kernel(call, index, value)
-        elif struct == "bpf_wq":
-            self._queue_argument(call, index, value)
+        elif struct in ("bpf_wq", "bpf_task_work"):
+            self._offset_of(call, regno, value)
+            self._queue_argument(call, index, struct, value)
         elif name.endswith("__irq_flag"):
+            self._offset_of(call, regno, value)
             if not isinstance(value, Pointer) or value.kind != "fp":
                 raise Refusal(f"arg#{index} doesn't point to an irq flag on stack")
             self._flag_argument(call.name, regno, value)
         elif struct == "bpf_res_spin_lock":
-            raise Refusal(f"arg#{index} doesn't point to map value or allocated object")
+            self._offset_of(call, regno, value)
+            self._resilient_lock_argument(call.name, index, value)
         elif isinstance(value, Pointer) and (is_object(value) or value.kind.removesuffix("_or_null") in STRUCT_OF):
             self._object_argument(call, index, target, value)
         elif isinstance(target, Function):
+            self._offset_of(call, regno, value)
             if not isinstance(value, Pointer) or value.kind != "func":
                 raise Refusal(f"arg{index} expected pointer to func")
             call.callback = value.frame
@@ -251,10 +262,10 @@ class KernelArguments(Graphs):
             raise Refusal(f"arg#{index} is {value.kind_text} expected {value.kind_text} or socket")
         call.object = value
 
-    def _queue_argument(self, call: KernelCall, index: int, value: Value) -> None:
+    def _queue_argument(self, call: KernelCall, index: int, struct: str, value: Value) -> None:
         if not isinstance(value, Pointer) or value.kind != "map_value":
             raise Refusal(f"arg#{index} doesn't point to a map value")
-        self._field_at(index + 1, value, "bpf_wq")
+        self._field_at(index + 1, value, struct)
         call.object = value
 
     def _flag_argument(self, name: str, regno: int, value: Pointer) -> None:
@@ -339,9 +350,12 @@ class KernelArguments(Graphs):
         """The function may read and write size bytes there."""
         if value is ZERO and is_zero_ok and not size:
             return
+        if isinstance(value, Pointer) and value.kind == "ctx" and self.type in _PLAIN_CONTEXTS:
+            if size:
+                self._access(regno, size - 1, 1, None)
+                self._access(regno, size - 1, 1, UNKNOWN)
+            return
         if not isinstance(value, Pointer) or value.kind.removesuffix("_or_null") not in _READABLE:
-            if isinstance(value, Pointer) and value.kind == "ctx" and self.type is ProgType.SYSCALL:
-                return
             raise Refusal(f"R{regno} type={_text(value)} expected=fp")
         memory = Call(_NO_HELPER)
         self._check_memory(memory, regno, value, size, is_zero_ok, False, False)
@@ -357,12 +371,13 @@ def is_plain(type: CType, depth: int = 0) -> bool:
     """A number, or a struct of nothing else."""
     if isinstance(type, Integer | Enum):
         return True
-    if not isinstance(type, Record) or type.tag != "struct" or depth >= 3:
+    if not isinstance(type, Record) or depth > _MAX_DEPTH:
         return False
     for one in type.fields or ():
         inner = one.type
-        while isinstance(inner, Array):
-            inner = inner.element
-        if not isinstance(inner, Integer | Enum) and not is_plain(inner, depth + 1):
+        if isinstance(inner, Array):
+            if not inner.count or not isinstance(inner.element, Integer | Enum):
+                return False
+        elif not is_plain(inner, depth + 1):
             return False
     return True

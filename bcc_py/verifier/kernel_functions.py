@@ -11,7 +11,7 @@ from __future__ import annotations
 from bcc_py.isa import Insn
 from bcc_py.verifier.callgraph import check_throws
 from bcc_py.verifier.calls import MAX_FRAMES
-from bcc_py.verifier.domain import UNKNOWN, Pointer, Value
+from bcc_py.verifier.domain import UNKNOWN, ZERO, Pointer, Value, signed_range
 from bcc_py.verifier.fields import struct_fields
 from bcc_py.verifier.kernel_arguments import KernelArguments, KernelCall, is_plain
 from bcc_py.verifier.kernel_functions_table import KernelFunction, Trait, kernel_function
@@ -39,6 +39,8 @@ _KERNEL_CONTEXT = {
 }
 _SLICE_OF = {"dynptr_skb": "skb", "dynptr_xdp": "xdp", "dynptr_skb_meta": "skb_meta"}
 _UNBOUNDED = 1 << 29
+_TRY_LOCK = "bpf_res_spin_lock"
+_ERROR = signed_range(-4095, -1)
 _MAX_PER_CPU_BYTES = 512
 # functions that call one of the program's
 _CALLING = frozenset(("bpf_rbtree_add_impl", "bpf_wq_set_callback_impl"))
@@ -54,6 +56,8 @@ class KernelFunctions(KernelArguments):
             self._has_lost_call = True
             return self.slot + 1
         name = self.program.kernel_functions.get(self.slot, "")
+        if name.startswith("bpf_xdp_metadata_"):
+            raise Refusal("metadata kfuncs require device-bound program")
         function = kernel_function(name, self.type, self.attach_type)
         if self.state.lock is not None and (function is None or not function.has(Trait.LOCKED)):
             raise Refusal("function calls are not allowed while holding a lock")
@@ -64,15 +68,17 @@ class KernelFunctions(KernelArguments):
             raise Refusal(f"kernel function {name} is not in this kernel's types")
         if name == "__bpf_trap":
             raise Refusal("unexpected __bpf_trap() due to uninitialized variable?")
-        if name.startswith("bpf_xdp_metadata_"):
-            raise Refusal("metadata kfuncs require device-bound program")
         if function.has(Trait.DESTRUCTIVE) and not self.privileges.sys_admin:
             raise Refusal("destructive kfunc calls require CAP_SYS_BOOT capability")
         if function.has(Trait.SLEEPS) and not self._may_sleep():
             raise Refusal(f"program must be sleepable to call sleepable kfunc {name}")
         call = KernelCall(function, proto)
+        if name.startswith(_TRY_LOCK):
+            self._leave_unlocked()
         self._check_kernel_arguments(call)
         self._overwrite_memory(call)
+        if function.has(Trait.PROTECTED) and not self._is_in_rcu():
+            raise Refusal(f"kernel func {name} requires RCU critical section protection")
         if name in _CALLING:
             self._call_back_kernel(call)
         self._change_regions(function)
@@ -140,6 +146,14 @@ class KernelFunctions(KernelArguments):
         callbacks = self.finding.callbacks | ({self.catcher} if self.catcher >= 0 else set())
         check_throws(self.program, self.shape, callbacks, self.catcher)
 
+    def _leave_unlocked(self) -> None:
+        """The way on which the lock is not taken is left for later."""
+        other = self.state.copy()
+        frame = other.frames[-1]
+        frame.regs[:6] = [_ERROR, *[None] * 5]
+        frame.sources[0] = 0
+        self._push(other, self.slot + 1)
+
     def _may_sleep(self) -> bool:
         return self.is_sleepable and not self.state.is_async
 
@@ -176,14 +190,17 @@ class KernelFunctions(KernelArguments):
 
     def _change_regions(self, function: KernelFunction) -> None:
         state, name, sleeps = self.state, function.name, function.has(Trait.SLEEPS)
+        if name.startswith("bpf_rcu_read_") and self._is_adding():
+            raise Refusal("Calling bpf_rcu_read_{lock,unlock} in unnecessary rbtree callback")
         if name == "bpf_rcu_read_lock":
-            state.rcu += 1
+            if state.rcu:
+                raise Refusal(f"nested rcu read lock (kernel function {name})")
+            state.rcu = 1
         elif name == "bpf_rcu_read_unlock":
             if not state.rcu:
                 raise Refusal(f"unmatched rcu read unlock (kernel function {name})")
-            state.rcu -= 1
-            if not state.rcu:
-                state.replace(_unprotected)
+            state.rcu = 0
+            state.replace(_unprotected)
         elif state.rcu and sleeps:
             raise Refusal(f"kernel func {name} is sleepable within rcu_read_lock region")
         if name == "bpf_preempt_disable":
@@ -204,7 +221,7 @@ class KernelFunctions(KernelArguments):
         if function.has(Trait.ITER_NEW | Trait.ITER_DESTROY) or isinstance(result, Void):
             return UNKNOWN if not isinstance(result, Void) else None
         if not isinstance(result, ctype.Pointer):
-            return UNKNOWN
+            return ZERO if call.name.startswith(_TRY_LOCK) else UNKNOWN
         found = self._returned_pointer(call, result.target)
         if not isinstance(found, Pointer):
             return found
@@ -287,6 +304,9 @@ class KernelFunctions(KernelArguments):
 
     def _cast(self, call: KernelCall) -> Pointer:
         kind, name = self._kernel_type(call.constant or 0)
+        if not kind:
+            id = (call.constant or 0) & 0xFFFFFFFF
+            raise Refusal(f"Unknown type ID {id - (id >> 31 << 32)} passed to kfunc bpf_rdonly_cast")
         if kind == "struct":
             return Pointer("untrusted_ptr", type=name)
         if kind == "void":

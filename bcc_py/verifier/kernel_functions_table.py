@@ -86,7 +86,7 @@ _ROWS: tuple[tuple[frozenset[ProgType], str], ...] = (
         bpf_dynptr_size
         bpf_dynptr_slice NULL
         bpf_dynptr_slice_rdwr NULL
-        bpf_get_kmem_cache NULL
+        bpf_get_kmem_cache
         bpf_iter_bits_new ITER_NEW
         bpf_iter_bits_next ITER_NEXT NULL
         bpf_iter_bits_destroy ITER_DESTROY

@@ -367,6 +367,9 @@ def slot_text(slot: Slot, depth: int = 0) -> str:
     types, value = slot
     if isinstance(value, Pointer) and value.kind.startswith("dynptr_") and types[0] == "d":
         return f"{value.kind}(id={value.id}{f',ref_id={value.ref}' if value.ref else ''},dynptr_id={value.id})"
+    if isinstance(value, Pointer) and types[0] == "i":
+        kind = value.kind.removeprefix("rcu_").removeprefix("untrusted_")
+        return f"{kind}(ref_id={value.ref},state={value.type},depth={value.range})"
     shown = types[::-1].replace("-", "?")
     if types[0] == "r" and value is not None:
         return f"{shown.partition('r')[0]}{value_text(value, depth)}"
@@ -375,7 +378,8 @@ def slot_text(slot: Slot, depth: int = 0) -> str:
 
 def _is_upper(slot: Slot) -> bool:
     """Whether this is the upper half of what is shown at the lower one."""
-    return slot[0][0] == "d" and isinstance(slot[1], Pointer) and not slot[1].size
+    types, value = slot
+    return isinstance(value, Pointer) and ((types[0] == "d" and not value.size) or (types[0] == "i" and not value.ref))
 
 
 def _scalar_text(value: Scalar) -> str:
@@ -394,6 +398,8 @@ def _pointer_fields(value: Pointer) -> list[str]:
         fields.append(f"id={id}" if value.id else "")
     if value.ref:
         fields.append(f"ref_obj_id={value.ref}")
+    if value.kind.startswith("nonown_"):
+        fields.append("non_own_ref")
     if value.map is not None:
         fields += [f"map={value.map.name[:_MAP_NAME_CHARS]}"] if value.map.name else []
         fields.append(f"ks={value.map.key_size},vs={value.map.value_size}")

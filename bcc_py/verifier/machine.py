@@ -32,7 +32,7 @@ PATH_ENDS = -1
 M32 = (1 << 32) - 1
 SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 LOADED = {1: unsigned_range(0, 0xFF), 2: unsigned_range(0, 0xFFFF), 4: UNKNOWN32, 8: UNKNOWN}
-BPF_F_STRICT_ALIGNMENT, BPF_F_TEST_STATE_FREQ, BPF_F_SLEEPABLE = 1 << 0, 1 << 3, 1 << 4
+BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_TEST_STATE_FREQ, BPF_F_SLEEPABLE = 1 << 0, 1 << 1, 1 << 3, 1 << 4
 _MAX_PENDING = 8192
 
 
@@ -77,7 +77,7 @@ class Machine:
         self.may_leak = self.allow_uninit_stack = self.is_spec_bypassed = env.privileges.perfmon
         # what is left of a pointer that is no longer good for anything
         self._nothing = UNKNOWN if self.may_leak else None
-        self.is_strict = bool(program.flags & BPF_F_STRICT_ALIGNMENT)
+        self.is_strict = program.flags & (BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT) == BPF_F_STRICT_ALIGNMENT
         self.is_frequent = bool(program.flags & BPF_F_TEST_STATE_FREQ)
         self.is_sleepable = bool(program.flags & BPF_F_SLEEPABLE)
         self.cpus = env.cpus
@@ -156,8 +156,7 @@ class Machine:
     def _acquire(self) -> int:
         """A new id of something that has to be released."""
         ref = self._new_id()
-        depth = max((at for at, one in enumerate(self.state.frames) if one.is_callback), default=0)
-        self.state.refs += (Ref(ref, self.slot, depth),)
+        self.state.refs += (Ref(ref, self.slot),)
         return ref
 
     def _deepen(self, frame: Frame, low: int) -> None:

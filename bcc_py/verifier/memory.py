@@ -128,6 +128,8 @@ class Memory(Kptrs):
     def _check_atomic_target(self, regno: int, off: int, size: int, doing: str) -> None:
         base = self.regs[regno]
         if not isinstance(base, Pointer):
+            if isinstance(base, Scalar) and (base.mask | base.value + off) & size - 1:
+                raise Refusal(f"misaligned access off {tnum_text(base)}+0+{off} size {size}")
             return
         if base.kind in _NOT_ATOMIC:
             raise Refusal(f"BPF_ATOMIC {doing} R{regno} {base.kind_text} is not allowed")
@@ -255,7 +257,7 @@ class Memory(Kptrs):
         if is_own:
             self._check_own_fields(base.type, off, size)
         member = struct_access(types, base.type, off, size, "untrusted" in base.kind, is_own)
-        if member is None or not member.struct:
+        if member is None or not member.struct or is_own:
             return LOADED[size]
         kind = walked(base, member, self._is_in_rcu())
         return Pointer(kind, type=member.struct, id=self._new_id() if kind.endswith("_or_null") else 0)
@@ -323,6 +325,8 @@ class Memory(Kptrs):
     def _check_moved_value(self, regno: int, moved: Pointer) -> None:
         try:
             self._check_region(regno, moved, 0, 1)
+            if moved.map is not None and moved.map.btf:
+                self._kptr_touched(special_fields(moved.map), moved, 0, 1, is_direct=False)
         except Refusal as refusal:
             raise Refusal(
                 *refusal.sentences, f"R{regno} pointer arithmetic of map value goes out of range, prohibited for !root"
@@ -522,10 +526,10 @@ class Memory(Kptrs):
         """size bytes anywhere from low to high may be read. Raises Refusal."""
         if self.allow_uninit_stack and not self._has_special_slots:
             return
-        sound = "mr0-" if self.allow_uninit_stack else "mr0"
+        sound = "m0-" if self.allow_uninit_stack else "m0"
         for at in range(low, high + size):
             types, spilled = frame.stack.get((-at - 1) // 8, _UNWRITTEN)
-            if types[at & 7] not in sound or (isinstance(spilled, Pointer) and not self.may_leak):
+            if types[at & 7] not in sound and not (types[0] == "r" and (self.may_leak or isinstance(spilled, Scalar))):
                 var = base.var
                 if var is None:
                     raise Refusal(f"invalid read from stack R{regno} off {low}+{at - low} size {size}")

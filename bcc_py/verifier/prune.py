@@ -26,6 +26,8 @@ __all__ = ["Pruner"]
 
 # unfinished checkpoints looked at for a circle; keys' shapes for each slot; checkpoints under one key, and in all
 _MAX_ON_PATH = 16
+# turns looked at for one that stands for another; a loop that has turned so often without one will hardly find one
+_MAX_TURNS, _MANY_TURNS = 64, 256
 _MAX_SHAPES = 8
 _MAX_ALIKE = 64
 _MAX_REMEMBERED = 50_000
@@ -46,6 +48,8 @@ class Pruner:
         self._live = shape.live
         self._weighed = shape.weighed
         self._kept = 0
+        self._turns = shape.turns
+        self._turning: dict[int, list[Checkpoint]] = {}  # of those on the path, at the turns of loops without a bound
         self._mark: _Key | None = None  # of the state that was last looked at
         self._on_path: dict[int, dict[_Key, list[Checkpoint]]] = {}
         self._finished: dict[_Key, list[Checkpoint]] = {}
@@ -74,10 +78,10 @@ class Pruner:
         """The checkpoint on the path, at the turn of a loop without a bound, within which state lies."""
         self._mark = None
         live, weighed = self._live[slot], self._weighed[slot]
-        for near in self._on_path.get(slot, {}).values():
-            for one in near:
-                if one.state.turn != state.turn and subsumes(one.state, state, live, weighed, self._after_call, -1, is_lax=self._is_lax):
-                    return one
+        near = self._turning.get(slot, ())
+        for one in reversed(near[-(_MAX_TURNS if len(near) < _MANY_TURNS else 2):]):
+            if one.state.turn != state.turn and subsumes(one.state, state, live, weighed, self._after_call, -1, is_lax=self._is_lax):
+                return one
         return None
 
     def covering(self, slot: int, state: State) -> Checkpoint | None:
@@ -114,6 +118,8 @@ class Pruner:
         there = self._on_path.setdefault(point.slot, {})
         point.mark = self._mark or self._print(point.slot, point.state)
         there.setdefault(point.mark, []).insert(0, point)
+        if point.slot in self._turns:
+            self._turning.setdefault(point.slot, []).append(point)
         self._kept += 1
         self.peak = max(self.peak, self._kept)
 
@@ -123,6 +129,8 @@ class Pruner:
         there = self._on_path[point.slot]
         mark = point.mark
         there[mark].remove(point)
+        if point.slot in self._turns:
+            self._turning[point.slot].remove(point)
         if not there[mark]:
             del there[mark]
         if self._kept > _MAX_REMEMBERED:

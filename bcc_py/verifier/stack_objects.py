@@ -123,7 +123,7 @@ class StackObjects(Calls):
             raise Refusal(taken)
         frame = self._prepare(regno, value, number, 1)
         id = self._new_id()
-        self.state.irqs += (Ref(id, self.slot, 0),)
+        self.state.irqs += (Ref(id, self.slot),)
         frame.stack[number] = (_FLAG, Pointer(kind, ref=id))
 
     def _restore_interrupts(self, regno: int, value: Pointer, kind: str) -> None:

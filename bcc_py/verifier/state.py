@@ -66,26 +66,26 @@ class Frame:
 
 
 class Ref(NamedTuple):
-    """Something to be released. slot: the call that gave it; depth: the callback's frame that took it, 0 outside."""
+    """Something to be released. slot: the call that gave it."""
 
     id: int
     slot: int
-    depth: int
 
 
 class State:
     """frames: the main function first. refs: what is not released yet. lock: what the held spin lock is part of (a
-    map's descriptor, the map's uid, the value's id). rcu, preempt, irqs: how many RCU read sections, regions without
+    map's descriptor, the map's uid, the value's id), of the latest where several are held; lower_locks: the others. rcu, preempt, irqs: how many RCU read sections, regions without
     preemption and (which) regions without interrupts the path is in. turn: how many times the path went round an open-ended
     loop. history: what Linux would have noted
     of the path since its latest checkpoint. is_speculative: no execution gets here, but a processor may, for a moment. is_async: begun by a timer."""
 
-    __slots__ = ("frames", "history", "irqs", "is_async", "is_speculative", "lock", "preempt", "rcu", "refs", "turn")
+    __slots__ = ("frames", "history", "irqs", "is_async", "is_speculative", "lock", "lower_locks", "preempt", "rcu", "refs", "turn")
 
     def __init__(self, frames: list[Frame], refs: tuple[Ref, ...] = ()) -> None:
         self.frames = frames
         self.refs = refs
         self.lock: tuple[int, int, int] | None = None
+        self.lower_locks: tuple[tuple[int, int, int], ...] = ()
         self.rcu = 0
         self.preempt = 0
         self.irqs: tuple[Ref, ...] = ()
@@ -97,6 +97,7 @@ class State:
     def copy(self) -> State:
         one = State([frame.copy() for frame in self.frames], self.refs)
         one.lock = self.lock
+        one.lower_locks = self.lower_locks
         one.rcu = self.rcu
         one.preempt = self.preempt
         one.irqs = self.irqs
@@ -119,7 +120,7 @@ class State:
                 if value is not None:
                     new = change(value)
                     if new is None:
-                        frame.stack[number] = (types.replace("r", "m"), None)
+                        frame.stack[number] = (types.replace("r", "-"), None)
                     elif new is not value:
                         frame.stack[number] = (types, new)
 
@@ -176,7 +177,7 @@ def subsumes(
     has_same_numbers: numbers must not be narrower either."""
     if (len(old.frames) != len(new.frames) or len(old.refs) != len(new.refs)
             or (old.is_speculative and not new.is_speculative) or old.is_async != new.is_async
-            or (old.lock is None) != (new.lock is None) or old.rcu != new.rcu or old.preempt != new.preempt
+            or (old.lock is None) != (new.lock is None) or len(old.lower_locks) != len(new.lower_locks) or old.rcu != new.rcu or old.preempt != new.preempt
             or len(old.irqs) != len(new.irqs)):
         return False
     ids = _Ids()
@@ -199,6 +200,8 @@ def subsumes(
         if not _stack(a.stack, b.stack, ids, is_exact, numbers >> SLOT_BIT, weighty):
             return False
     if old.lock is not None and new.lock is not None and not _same_lock(old.lock, new.lock, ids):
+        return False
+    if not all(_same_lock(a, b, ids) for a, b in zip(old.lower_locks, new.lower_locks, strict=True)):
         return False
     return all(ids.match(x.id, y.id) for x, y in zip(old.refs + old.irqs, new.refs + new.irqs, strict=True))
 

@@ -44,7 +44,7 @@ class Outcome:
             return "crash"
         if self.theirs == NOT_ASKED:
             return NOT_ASKED
-        if not self.ours and self.theirs.startswith(TOO_LARGE):
+        if not self.ours and self.theirs.startswith((TOO_LARGE, "The sequence of ")):
             return "Linux gives up"
         if not self.theirs:
             return "both accept" if not self.ours else "we reject"

@@ -3,14 +3,16 @@
 value_types("lock:bpf_spin_lock n:u64 task:kptr:task_struct") gives the bytes, the id of u32 (a key) and that of the struct,
 "struct value". A member is NAME:TYPE, of a type in SIZES, or NAME:TAG:STRUCT, a pointer to a struct whose type has this tag.
 
-function_types(2) gives the bytes, and the ids of two functions, "int f0(void)" and so on, as static ones."""
+function_types(2) gives the bytes, and the ids of two functions, "int f0(void)" and so on, as static ones.
+variable_types() gives the bytes of a kernel's: "u64 ticks", "struct queue { u64 length; struct queue *next; } first" and
+"int run(void)"."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
 
-_INT, _PTR, _STRUCT, _FUNC, _FUNC_PROTO, _TYPE_TAG = 1, 2, 4, 12, 13, 18
+_INT, _PTR, _STRUCT, _FUNC, _FUNC_PROTO, _VAR, _TYPE_TAG = 1, 2, 4, 12, 13, 14, 18
 _MAGIC, _HEADER_BYTES = 0xEB9F, 24
 # the kernel's structs: bytes, and how they are aligned
 SIZES = {
@@ -69,3 +71,16 @@ def function_types(count: int) -> tuple[bytes, list[int]]:
     proto = writer.add("", _FUNC_PROTO, 0, writer.add("int", _INT, 0, 4, struct.pack("<I", 1 << 24 | 32)))
     ids = [writer.add(f"f{number}", _FUNC, 0, proto) for number in range(count)]
     return writer.content(), ids
+
+
+def variable_types() -> bytes:
+    writer = _Writer()
+    number = writer.add("u64", _INT, 0, 8, struct.pack("<I", 64))
+    queue = number + 1
+    writer.add("queue", _STRUCT, 2, 16, writer.members([("length", number, 0), ("next", queue + 1, 8)]))
+    writer.add("", _PTR, 0, queue)
+    writer.add("ticks", _VAR, 0, number, struct.pack("<I", 1))
+    writer.add("first", _VAR, 0, queue, struct.pack("<I", 1))
+    proto = writer.add("", _FUNC_PROTO, 0, writer.add("int", _INT, 0, 4, struct.pack("<I", 1 << 24 | 32)))
+    writer.add("run", _FUNC, 1, proto)
+    return writer.content()

@@ -38,7 +38,7 @@ def parse_spec(text: str) -> tuple[str, Options]:
     if (workload or "shell") != "shell":
         raise NotSupportedError(f"starting {text}: no workload {workload!r} (there is: shell)", f"sim:{workload}")
     known: dict[str, int] = {}
-    privileges = CAPABILITIES
+    privileges: tuple[str, ...] = CAPABILITIES
     for one in settings:
         name, equals, value = one.partition("=")
         if name == "privileges" and equals and privileges is CAPABILITIES:
