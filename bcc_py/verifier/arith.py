@@ -21,6 +21,7 @@ from bcc_py.verifier.domain import (
     with_id,
     with_low,
 )
+from bcc_py.verifier.form import ADDR_SPACE_CAST
 from bcc_py.verifier.machine import M32, MAX_VAR_OFF, Machine
 from bcc_py.verifier.rules import Refusal
 from cfront.ctype import Record
@@ -115,6 +116,9 @@ class Arithmetic(Machine):
         value = self._read(src)
         self._check_writable(dst)
         self.sources[dst] = self.sources[src]
+        if cast == ADDR_SPACE_CAST:
+            self._cast_address(insn)
+            return
         if isinstance(value, Pointer):
             if not (self.may_leak or (is_wide and not cast)):
                 raise Refusal(f"R{src} {'sign-extension part' if is_wide else 'partial copy'} of pointer")
@@ -133,8 +137,17 @@ class Arithmetic(Machine):
             self.regs[src] = value
         self.regs[dst] = value if is_wide else low_bytes(value, 4)
 
+    def _cast_address(self, insn: Insn) -> None:
+        """An address in an arena, as the program or as the kernel has it."""
+        if not any(one.type is MapType.ARENA for one in self.maps.values()):
+            raise Refusal("addr_space_cast insn can only be used in a program that has an associated arena")
+        self.regs[insn.dst] = Pointer("arena") if insn.imm == 1 else UNKNOWN
+        self.sources[insn.dst] = 0
+
     def _pointer_alu(self, op: int, insn: Insn, left: Value, right: Value, is_wide: bool) -> Value:
         dst, src = insn.dst, insn.src
+        if isinstance(left, Pointer) and left.kind == "arena":
+            return left
         if isinstance(left, Pointer) and isinstance(right, Pointer):
             if op == _SUB and self.may_leak:
                 return UNKNOWN

@@ -39,7 +39,7 @@ _UNDER_LOCK = frozenset((HELPER_IDS["spin_unlock"], HELPER_IDS["kptr_xchg"]))
 # the results that are pointers of one kind
 _GIVES: Mapping[Ret, str] = {
     Ret.SOCKET_OR_NULL: "sock_or_null", Ret.SOCK_COMMON_OR_NULL: "sock_common_or_null", Ret.TCP_SOCK_OR_NULL: "tcp_sock_or_null",
-    Ret.BTF: "trusted_ptr", Ret.BTF_OR_NULL: "ptr_or_null", Ret.BTF_TASK: "trusted_ptr",
+    Ret.BTF: "ptr", Ret.BTF_OR_NULL: "ptr_or_null", Ret.BTF_TASK: "trusted_ptr",
 }
 # maps over whose entries a callback can go
 _ITERABLE = frozenset((
@@ -264,9 +264,21 @@ class Calls(Arguments):
         self.sources[0] = 0
         if call.map is not None:
             check_map_and_helper(call.map.type, call.map.flags, helper.id, self.type, self.attach_type)
+        if helper.name == "tail_call":
+            return self._after_tail_call(way)
         if helper.moves_packet or (helper.name == "dynptr_write" and call.dynptr and call.dynptr.kind in PACKET_DYNPTRS):
             self._forget_packets()
         return way
+
+    def _after_tail_call(self, way: int) -> int:
+        """A tail call that fails goes on behind it. In a function one that succeeds ends the function, with any result, and
+        the other program may have done anything to the packet."""
+        if len(self.state.frames) == 1:
+            return way
+        self._push(self.state.copy(), way)
+        self._forget_packets()
+        self.regs[0] = UNKNOWN
+        return self._exit()
 
     def _check_may_sleep(self, helper: Helper) -> None:
         for is_held, where in ((self.state.rcu, "rcu_read_lock region"), (self.state.preempt, "non-preemptible region"),

@@ -15,10 +15,13 @@ from bcc_py.verifier.flow import LOAD_ACQUIRE, STORE_RELEASE, liveness, weights
 from bcc_py.verifier.rules import Refusal
 from cfront.uapi import HELPER_BY_ID, HELPER_IDS, Arg
 
-__all__ = ["Shape", "callee_of", "check_form", "faults", "shape_of"]
+__all__ = ["ADDR_SPACE_CAST", "Shape", "callee_of", "check_form", "faults", "shape_of"]
 
 _LDDW, _CALL, _EXIT, _JA, _GOTOL, _MAY_GOTO = 0x18, 0x85, 0x95, 0x05, 0x06, 0xE5
 
+# a move between an arena's addresses and the kernel's: its offset, and which way it goes
+ADDR_SPACE_CAST = 1
+_ADDR_SPACES = (1, 1 << 16)
 _SET_CALLBACK = HELPER_IDS["timer_set_callback"]
 _ALU_OPS = frozenset(range(0x00, 0xE0, 0x10))
 _JMP_OPS = frozenset((0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xA0, 0xB0, 0xC0, 0xD0))
@@ -110,6 +113,8 @@ def _alu_fault(insn: Insn) -> str:
     if op not in _ALU_OPS:
         return f"unknown opcode {code:02x}"
     if op == 0xB0:
+        if off == ADDR_SPACE_CAST and is_wide and by_reg:
+            return "" if imm in _ADDR_SPACES else "addr_space_cast insn can only convert between address space 1 and 0"
         casts = ((0, 8, 16, 32) if is_wide else (0, 8, 16)) if by_reg else (0,)
         return "BPF_MOV uses reserved fields" if off not in casts or (imm if by_reg else src) else ""
     signed_too = (0, 1) if op in (0x30, 0x90) else (0,)

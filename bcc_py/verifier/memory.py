@@ -200,6 +200,8 @@ class Memory(Kptrs):
             return self._access_map(regno, base, off, size, store)
         elif is_object(base) and not base.is_maybe_null:
             return self._access_object(regno, base, off, size, store)
+        elif kind == "arena":
+            return LOADED[size]
         elif kind == "rdonly_untrusted_mem":
             if is_write:
                 raise Refusal(f"R{regno} cannot write into {kind}")

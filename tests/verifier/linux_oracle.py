@@ -61,17 +61,15 @@ def _fill(fd: int, spec: MapSpec) -> None:
 
 
 def _create(spec: MapSpec) -> int:
+    """With the types of its value, where the kernel takes them for such a map."""
     attr = struct.pack(
         "<5I8x16s4x", spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.name.encode()[:15])
-    if not spec.btf:
-        return _bpf(_MAP_CREATE, attr)
-    types = _load_types(spec.btf)
+    types = _load_types(spec.btf) if spec.btf else -1
     if types < 0:
-        return types
-    try:
-        return _bpf(_MAP_CREATE, attr + struct.pack("<3I", types, spec.key_type, spec.value_type))
-    finally:
-        os.close(types)
+        return _bpf(_MAP_CREATE, attr)
+    fd = _bpf(_MAP_CREATE, attr + struct.pack("<3I", types, spec.key_type, spec.value_type))
+    os.close(types)
+    return fd if fd >= 0 else _bpf(_MAP_CREATE, attr)
 
 
 def _load_types(btf: bytes) -> int:
