@@ -149,8 +149,9 @@ class KernelArguments(Graphs):
         regno, name = index + 1, param.name
         struct = target.name if isinstance(target, Record) else ""
         if name.endswith("__alloc"):
-            if isinstance(value, Pointer):
-                self._check_trust(call, regno, value)
+            if not isinstance(value, Pointer):
+                raise Refusal(f"R{regno} must be referenced or trusted")
+            self._check_trust(call, regno, value)
             self._offset_of(call, regno, value)
             call.object = self._dropped_argument(index, value, call.name)
         elif name.endswith("__refcounted_kptr"):

@@ -225,11 +225,11 @@ class KernelFunctions(KernelArguments):
         found = self._returned_pointer(call, result.target)
         if not isinstance(found, Pointer):
             return found
-        ref = self._acquire() if function.has(Trait.ACQUIRE) else found.ref
         is_nullable = self._may_be_null(call)
-        id = 0
-        if is_nullable:
-            id = ref if function.has(Trait.ACQUIRE) else self._new_id()
+        id, ref = self._new_id() if is_nullable else 0, found.ref
+        if function.has(Trait.ACQUIRE):
+            ref = self._acquire()
+            id = ref if is_nullable else 0
         return found.named(f"{found.kind}_or_null" if is_nullable else found.kind, id, ref)
 
     def _may_be_null(self, call: KernelCall) -> bool:

@@ -258,7 +258,7 @@ class Memory(Kptrs):
             raise Refusal(f"R{regno} points to struct {base.type}, which is not in this kernel's types")
         if is_own:
             self._check_own_fields(base.type, off, size)
-        member = struct_access(types, base.type, off, size, "untrusted" in base.kind, is_own)
+        member = struct_access(types, base.type, off, size, is_own)
         if member is None or not member.struct or is_own:
             return LOADED[size]
         kind = walked(base, member, self._is_in_rcu())

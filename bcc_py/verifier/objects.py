@@ -110,7 +110,7 @@ def record_of(types: TypeSource, name: str) -> Record | None:
     return found if isinstance(found, Record) else None
 
 
-def struct_access(types: TypeSource, name: str, off: int, size: int, is_untrusted: bool = False, is_own: bool = False) -> Member | None:
+def struct_access(types: TypeSource, name: str, off: int, size: int, is_own: bool = False) -> Member | None:
     """What size bytes at off of struct name are: None a number, or the member that points to a struct. is_own: the struct
     is the program's. Raises Refusal."""
     record = record_of(types, name)
@@ -118,7 +118,7 @@ def struct_access(types: TypeSource, name: str, off: int, size: int, is_untruste
         raise Refusal(f"Type '{name}' is not a struct")
     if off + size > record.size and (is_own or not _is_open_ended(record)):
         raise Refusal(f"access beyond struct {name} at off {off} size {size}")
-    return _Walk(off, size, is_untrusted).through(record, off, 0)
+    return _Walk(size).through(record, off, 0)
 
 
 def _is_open_ended(record: Record) -> bool:
@@ -129,9 +129,9 @@ def _is_open_ended(record: Record) -> bool:
 class _Walk:
     """One access of size bytes. is_shared: a union was passed."""
 
-    def __init__(self, off: int, size: int, is_shared: bool) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._is_shared = is_shared
+        self._is_shared = False
 
     def through(self, record: Record, off: int, depth: int) -> Member | None:
         fields, size = record.fields or (), self._size

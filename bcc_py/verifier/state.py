@@ -165,6 +165,10 @@ class _Ids:
         return self.there.setdefault(old, new) == new and self.back.setdefault(new, old) == old
 
 
+# by a set of r0-r9 as bits, their numbers
+_REGISTERS = tuple(tuple(number for number in range(10) if bits >> number & 1) for bits in range(1 << 10))
+
+
 def subsumes(
     old: State, new: State, live: int, weighed: int, after_call: Callable[[Frame], tuple[int, int]], needed: int = 0,
     is_exact: bool = False, is_lax: bool = False, has_same_numbers: bool = False,
@@ -188,15 +192,14 @@ def subsumes(
         bits, numbers = (live, weighed) if depth == last else after_call(new.frames[depth + 1])
         weighty = -1 if is_exact or not is_lax else numbers >> SLOT_BIT
         numbers = -1 if is_exact else numbers & needed >> PLACES * depth
-        for number in range(10):
-            if bits >> number & 1:
-                left, right = a.regs[number], b.regs[number]
-                if not numbers >> number & 1 and isinstance(left, Scalar) and isinstance(right, Scalar):
-                    continue
-                if not _value(left, right, ids, is_exact):
-                    return False
-                if has_same_numbers and isinstance(left, Scalar) and isinstance(right, Scalar) and not left.same_set(right):
-                    return False
+        for number in _REGISTERS[bits & 0x3FF]:
+            left, right = a.regs[number], b.regs[number]
+            if not numbers >> number & 1 and left.__class__ is Scalar and right.__class__ is Scalar:
+                continue
+            if not _value(left, right, ids, is_exact):
+                return False
+            if has_same_numbers and isinstance(left, Scalar) and isinstance(right, Scalar) and not left.same_set(right):
+                return False
         if not _stack(a.stack, b.stack, ids, is_exact, numbers >> SLOT_BIT, weighty):
             return False
     if old.lock is not None and new.lock is not None and not _same_lock(old.lock, new.lock, ids):
@@ -248,22 +251,29 @@ def _pointer(old: Pointer, new: Pointer, ids: _Ids, is_exact: bool) -> bool:
 def _stack(
     old: dict[int, Slot], new: dict[int, Slot], ids: _Ids, is_exact: bool, needed: int, weighed: int
 ) -> bool:
-    """needed: slots whose numbers must be covered; weighed: those that matter at all."""
+    """needed: slots whose numbers must be covered; weighed: those that matter at all, -1 where bytes that nobody wrote
+    must not be read."""
     if is_exact and old.keys() != new.keys():
         return False
+    is_lax = weighed >= 0
     for number, slot in old.items():
         other = new.get(number)
-        if other is slot and (slot[1] is None or (isinstance(slot[1], Scalar) and not slot[1].id)):
+        types, value = slot
+        if other is slot and (
+            value is None or (not value.id and (isinstance(value, Scalar) or not (value.ref or value.uid)))
+        ):
             continue
-        if not weighed >> number & 1 and slot[0][0] not in SPECIAL and (other is None or not isinstance(other[1], Pointer)):
+        if not weighed >> number & 1 and types[0] not in SPECIAL and (other is None or not isinstance(other[1], Pointer)):
             continue
         if other is None:
             return False
-        if not needed >> number & 1 and not isinstance(slot[1], Pointer) and not isinstance(other[1], Pointer):
+        if not needed >> number & 1 and not isinstance(value, Pointer) and not isinstance(other[1], Pointer):
             # only whether a byte was written counts
-            if "-" in other[0] and any(have == "-" != want for want, have in zip(slot[0], other[0], strict=True)):
+            if not is_lax and "-" in other[0] and any(
+                have == "-" != want for want, have in zip(types, other[0], strict=True)
+            ):
                 return False
-        elif not _slot(slot, other, ids, is_exact):
+        elif not _slot(slot, other, ids, is_exact, is_lax):
             return False
     return True
 
@@ -277,19 +287,20 @@ def _special(old: Value | None, new: Value | None, ids: _Ids, is_exact: bool) ->
     return all(ids.match(a, b) if a and b else a == b for a, b in ((old.id, new.id), (old.ref, new.ref)))
 
 
-def _slot(old: Slot, new: Slot, ids: _Ids, is_exact: bool) -> bool:
-    if is_exact and old[0] != new[0]:
+def _slot(old: Slot, new: Slot, ids: _Ids, is_exact: bool, is_lax: bool) -> bool:
+    types, have_types = old[0], new[0]
+    if types == have_types:
+        if types[0] in SPECIAL:
+            return _special(old[1], new[1], ids, is_exact)
+        return old[1] is None or _value(old[1], new[1], ids, is_exact)
+    if is_exact or types[0] in SPECIAL:
         return False
-    if old[0][0] in SPECIAL:
-        return old[0] == new[0] and _special(old[1], new[1], ids, is_exact)
-    if old[1] is not None and (new[0].count("r") != old[0].count("r") or not _value(old[1], new[1], ids, is_exact)):
+    if old[1] is not None and (have_types.count("r") != types.count("r") or not _value(old[1], new[1], ids, is_exact)):
         return False
-    for want, have in zip(old[0], new[0], strict=True):
+    for want, have in zip(types, have_types, strict=True):
         if want == have or want == "-":
             continue
-        if want == "r" or have == "-":
-            return False
-        if want == "m" and (have == "0" or isinstance(new[1], Scalar)):
+        if want == "m" and (have == "0" or isinstance(new[1], Scalar) or (is_lax and have == "-")):
             continue
         if want == "0" and have == "r" and new[1] is ZERO:
             continue

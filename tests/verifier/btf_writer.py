@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-_INT, _PTR, _STRUCT, _FUNC, _FUNC_PROTO, _VAR, _TYPE_TAG = 1, 2, 4, 12, 13, 14, 18
+_INT, _PTR, _STRUCT, _FUNC, _FUNC_PROTO, _VAR, _DECL_TAG, _TYPE_TAG = 1, 2, 4, 12, 13, 14, 17, 18
 _MAGIC, _HEADER_BYTES = 0xEB9F, 24
 # the kernel's structs: bytes, and how they are aligned
 SIZES = {
@@ -64,6 +64,20 @@ def value_types(text: str) -> tuple[bytes, int, int]:
         end += size
     value = writer.add("value", _STRUCT, len(rows), end + 7 & ~7, writer.members(rows))
     return writer.content(), ids["u32"], value
+
+
+def list_types() -> tuple[bytes, int, int]:
+    """The bytes, the id of "struct value { struct bpf_spin_lock lock; struct bpf_list_head head; }", whose list is of
+    "struct item { u64 key; struct bpf_list_node node; }", and the id of that."""
+    writer = _Writer()
+    u32, u64 = (writer.add(name, _INT, 0, size, struct.pack("<I", 8 * size)) for name, size in (("u32", 4), ("u64", 8)))
+    lock = writer.add("bpf_spin_lock", _STRUCT, 1, 4, writer.members([("val", u32, 0)]))
+    head = writer.add("bpf_list_head", _STRUCT, 2, 16, writer.members([("next", u64, 0), ("prev", u64, 8)]))
+    node = writer.add("bpf_list_node", _STRUCT, 3, 24, writer.members([("next", u64, 0), ("prev", u64, 8), ("owner", u64, 16)]))
+    item = writer.add("item", _STRUCT, 2, 32, writer.members([("key", u64, 0), ("node", node, 8)]))
+    value = writer.add("value", _STRUCT, 2, 24, writer.members([("lock", lock, 0), ("head", head, 8)]))
+    writer.add("contains:item:node", _DECL_TAG, 0, value, struct.pack("<I", 1))
+    return writer.content(), value, item
 
 
 def function_types(count: int) -> tuple[bytes, list[int]]:

@@ -13,14 +13,15 @@ import pytest
 
 from bcc_py.errors import NotSupportedError, VerifierError
 from bcc_py.isa import Insn, assemble, encode
-from bcc_py.spec import ProgramSpec
+from bcc_py.spec import MapSpec, ProgramSpec
 from bcc_py.verifier import VerifierEnv, verify
 from bcc_py.verifier.hooks import hook_of
 from bcc_py.verifier.kernel_functions_table import kernel_function
 from cfront import types_from_c
 from cfront.btf import Btf, TypeSource
 from cfront.ctype import Integer, Pointer
-from cfront.uapi import HELPER_IDS, AttachType, ProgType
+from cfront.uapi import HELPER_IDS, AttachType, MapType, ProgType
+from tests.verifier.btf_writer import list_types
 from tests.verifier.linux_oracle import maps_of, with_fds
 from tests.verifier.probe import SLEEPABLE, Prober
 from tests.verifier.test_cases import Case, read_cases, reasons
@@ -117,6 +118,43 @@ def test_what_a_hook_hands_out(small: Btf) -> None:
     assert hook is not None
     assert [(one.off, one.kind, one.struct) for one in hook.arguments] == [
         (0, "trusted_ptr", "bpf_iter_meta"), (8, "trusted_ptr_or_null", "task_struct")]
+
+
+_NEW = "r1 = {item}\nr2 = 0\ncall bpf_obj_new_impl\nif r0 == 0 goto out\nr6 = r0\n"
+_LOCK = "r7 = map[fd:1][0]+0\nr1 = r7\ncall bpf_spin_lock\n"
+_UNLOCK = "r1 = r7\ncall bpf_spin_unlock\n"
+_PUSH = "r1 = r7\nr1 += 8\nr2 = r6\nr2 += 8\nr3 = 0\nr4 = 0\ncall bpf_list_push_front_impl\n"
+_POP = "r1 = r7\nr1 += 8\ncall bpf_list_pop_front\nr6 = r0\n"
+_DROP = "r1 = r6\nr2 = 0\ncall bpf_obj_drop_impl\n"
+_OUT = "out:\nr0 = 0\nexit\n"
+_LEAK = "BPF_EXIT instruction in main prog would lead to reference leak"
+
+
+# what Linux says of these it says of the like in its own tests (linked_list_fail.c, refcounted_kptr_fail.c)
+@pytest.mark.parametrize("asm, sentence", [
+    (_NEW + _DROP + _OUT, ""),
+    (_NEW + _OUT, _LEAK),
+    (_NEW + _LOCK + _PUSH + _UNLOCK + _OUT, ""),
+    (_NEW + "r7 = map[fd:1][0]+0\n" + _PUSH + _OUT, "bpf_spin_lock at off=0 must be held for bpf_list_head"),
+    (_NEW + _LOCK + _PUSH + "r1 = *(u64 *)(r6 +0)\n" + _UNLOCK + _OUT, ""),
+    (_NEW + _LOCK + _PUSH + _UNLOCK + "r1 = *(u64 *)(r6 +0)\n" + _OUT, "R6 invalid mem access 'scalar'"),
+    (_NEW + _LOCK + _PUSH + _PUSH + _UNLOCK + _OUT, "arg#1 expected pointer to allocated object"),
+    (_LOCK + _POP + _UNLOCK + "if r6 == 0 goto out\nr6 -= 8\n" + _DROP + _OUT, ""),
+    (_LOCK + _POP + _UNLOCK + _OUT, _LEAK),
+    (_LOCK + _POP + _UNLOCK + "if r6 == 0 goto out\n" + _DROP + _OUT,
+     "R1 must have zero offset when passed to release func or trusted arg to kfunc"),
+    (_NEW + "*(u64 *)(r6 +0) = 1\n" + _DROP + _OUT, ""),
+    (_NEW + "*(u64 *)(r6 +8) = 1\n" + _DROP + _OUT, "direct access to bpf_list_node is disallowed"),
+    (_NEW + "r1 = *(u64 *)(r6 +32)\n" + _DROP + _OUT, "access beyond struct item at off 32 size 8"),
+    (_NEW + _LOCK + _DROP + _UNLOCK + _OUT, "function calls are not allowed while holding a lock"),
+    (_NEW + _DROP + _DROP + _OUT, "R1 must be referenced or trusted"),
+])
+def test_lists_of_objects(asm: str, sentence: str, small: Btf) -> None:
+    btf, value, item = list_types()
+    spec = MapSpec("lists", MapType.ARRAY, 4, 24, 1, key_type=1, value_type=value, btf=btf)
+    insns, functions = _named(asm.replace("{item}", str(item)), small)
+    program = ProgramSpec("p", "", ProgType.SCHED_CLS, insns, btf=btf, kernel_functions=functions)
+    assert _verdict(program, VerifierEnv({1: spec}, types=small)) == sentence
 
 
 @pytest.mark.linux
