@@ -13,8 +13,7 @@ unchanged is an infinite loop. Loops are otherwise walked as often as they turn;
 number of instructions looked at is limited.
 
 A call of a function in the program is followed like a jump, with a frame of its own; its r0 comes back.
-Deterministic: the same program gives the same log. Not done: callbacks, kernel functions, sockets,
-dynptrs, map-in-map; each is refused in words.
+Deterministic: the same program gives the same log.
 
 Source: kernel/bpf/verifier.c of Linux 6.18 (behaviour and sentences), written anew."""
 

@@ -44,6 +44,11 @@ _NEW_DYNPTRS = {
 }
 
 
+# functions of something in a map's value, which are told the map too
+_IN_VALUES = {
+    "bpf_wq_init": "workqueue", "bpf_task_work_schedule_signal_impl": "bpf_task_work",
+    "bpf_task_work_schedule_resume_impl": "bpf_task_work",
+}
 # what nobody wrote is a pointer of no kind that is known
 _UNWRITTEN = Pointer("?", var=UNKNOWN)
 
@@ -252,8 +257,9 @@ class KernelArguments(Graphs):
         self._check_trust(call, regno, value)
         self._offset_of(call, regno, value)
         held = call.object
-        if held is not None and held.map is not None and call.name == "bpf_wq_init" and (held.map is not value.map or held.uid != value.uid):
-            raise Refusal(f"workqueue pointer in R1 map_uid={held.uid} doesn't match map pointer in R2 map_uid={value.uid}")
+        what = _IN_VALUES.get(call.name)
+        if held is not None and what is not None and (held.map is not value.map or held.uid != value.uid):
+            raise Refusal(f"{what} pointer in R{index} map_uid={held.uid} doesn't match map pointer in R{regno} map_uid={value.uid}")
         if is_object(value):
             self._check_object_kind(index, value)
             if value.type != "bpf_map":

@@ -42,8 +42,8 @@ _UNBOUNDED = 1 << 29
 _TRY_LOCK = "bpf_res_spin_lock"
 _ERROR = signed_range(-4095, -1)
 _MAX_PER_CPU_BYTES = 512
-# functions that call one of the program's
-_CALLING = frozenset(("bpf_rbtree_add_impl", "bpf_wq_set_callback_impl"))
+# functions that have one of the program's called later
+_LATER = frozenset(("bpf_wq_set_callback_impl", "bpf_task_work_schedule_signal_impl", "bpf_task_work_schedule_resume_impl"))
 
 
 class KernelFunctions(KernelArguments):
@@ -55,6 +55,26 @@ class KernelFunctions(KernelArguments):
         if not insn.imm and not insn.off:
             self._has_lost_call = True
             return self.slot + 1
+        call = self._new_call(insn)
+        function, name = call.function, call.name
+        if name.startswith(_TRY_LOCK):
+            self._leave_unlocked()
+        self._check_kernel_arguments(call)
+        self._overwrite_memory(call)
+        if function.has(Trait.PROTECTED) and not self._is_in_rcu():
+            raise Refusal(f"kernel func {name} requires RCU critical section protection")
+        if call.callback >= 0:
+            self._call_back_kernel(call)
+        self._change_regions(function)
+        self._release_objects(call)
+        if name == "bpf_throw":
+            self._throw()
+            return PATH_ENDS
+        self._finish_call(call)
+        return self.slot + 1
+
+    def _new_call(self, insn: Insn) -> KernelCall:
+        """The function that is called, with its prototype. Raises Refusal if this program may not call it here."""
         name = self.program.kernel_functions.get(self.slot, "")
         if name.startswith("bpf_xdp_metadata_"):
             raise Refusal("metadata kfuncs require device-bound program")
@@ -72,56 +92,59 @@ class KernelFunctions(KernelArguments):
             raise Refusal("destructive kfunc calls require CAP_SYS_BOOT capability")
         if function.has(Trait.SLEEPS) and not self._may_sleep():
             raise Refusal(f"program must be sleepable to call sleepable kfunc {name}")
-        call = KernelCall(function, proto)
-        if name.startswith(_TRY_LOCK):
-            self._leave_unlocked()
-        self._check_kernel_arguments(call)
-        self._overwrite_memory(call)
-        if function.has(Trait.PROTECTED) and not self._is_in_rcu():
-            raise Refusal(f"kernel func {name} requires RCU critical section protection")
-        if name in _CALLING:
-            self._call_back_kernel(call)
-        self._change_regions(function)
+        return KernelCall(function, proto)
+
+    def _release_objects(self, call: KernelCall) -> None:
+        """What the call takes away is the program's own no more."""
         if call.release:
             held = self.regs[call.release]
             assert isinstance(held, Pointer), "only pointers are released"
             self._release(held.ref)
-        if call.root is not None and name.endswith(("_push_front_impl", "_push_back_impl", "_add_impl")):
+        if call.root is not None and call.name.endswith(("_push_front_impl", "_push_back_impl", "_add_impl")):
             assert call.object is not None, "the node was checked"
             self._link(call.object.ref)
-        if name == "bpf_throw":
-            self._throw()
-            return PATH_ENDS
-        self._finish_call(call)
-        return self.slot + 1
+
+    # ---- functions of the program that the kernel calls
 
     def _call_back_kernel(self, call: KernelCall) -> None:
         """Leaves the way through the function that a kernel function was given for later."""
-        start, index = self.shape.starts[call.callback], call.callback
-        self.finding.callbacks.add(index)
-        regs: list[Value | None] = [None] * 11
-        sources = [0] * 11
-        state = self.state.copy()
+        self.finding.callbacks.add(call.callback)
         if call.name == "bpf_rbtree_add_impl":
-            assert call.root is not None, "the first argument is a tree"
-            if len(state.frames) >= MAX_FRAMES:
-                raise Refusal(f"the call stack of {len(state.frames) + 1} frames is too deep")
-            regs[1] = regs[2] = self._looked_at(call.root)
-            regs[10] = Pointer("fp", frame=len(state.frames))
-            state.frames.append(Frame(regs, {}, self.slot, index, sources, {}, is_callback=True))
-            state.turn += 1
+            state = self._comparing(call)
+        elif call.name in _LATER:
+            state = self._later(call)
         else:
-            queue = call.object
-            assert queue is not None and queue.map is not None, "the first argument is in a map's value"
-            spec, fd, uid = queue.map, queue.fd, queue.uid
-            regs[1] = Pointer("map_ptr", map=spec, fd=fd, uid=uid)
-            regs[2] = Pointer("map_key", map=spec, fd=fd, size=spec.key_size, uid=uid)
-            regs[3] = Pointer("map_value", map=spec, fd=fd, size=spec.value_size, uid=uid)
-            regs[10] = Pointer("fp")
-            state = State([Frame(regs, {}, -1, index, sources, {})])
-            state.is_async = True
-            self.finding.async_functions.add(index)
-        self._push(state, start)
+            raise Refusal(f"the callback of kernel function {call.name} is not known to this verifier")
+        self._push(state, self.shape.starts[call.callback])
+
+    def _comparing(self, call: KernelCall) -> State:
+        """The state in which a tree's objects are compared: two of them, and the lock is held."""
+        assert call.root is not None, "the first argument is a tree"
+        state = self.state.copy()
+        depth = len(state.frames)
+        if depth >= MAX_FRAMES:
+            raise Refusal(f"the call stack of {depth + 1} frames is too deep")
+        node = self._looked_at(call.root)
+        regs: list[Value | None] = [None, node, node, *[None] * 7, Pointer("fp", frame=depth)]
+        state.frames.append(Frame(regs, {}, self.slot, call.callback, [0] * 11, {}, is_callback=True))
+        state.turn += 1
+        return state
+
+    def _later(self, call: KernelCall) -> State:
+        """The state in which work begins that was put off: the map, the key and the value."""
+        where = call.object
+        assert where is not None and where.map is not None, "an argument lies in a map's value"
+        spec, fd, uid = where.map, where.fd, where.uid
+        regs: list[Value | None] = [
+            None, Pointer("map_ptr", map=spec, fd=fd, uid=uid), Pointer("map_key", map=spec, fd=fd, size=spec.key_size, uid=uid),
+            Pointer("map_value", map=spec, fd=fd, size=spec.value_size, uid=uid), *[None] * 6, Pointer("fp"),
+        ]
+        state = State([Frame(regs, {}, -1, call.callback, [0] * 11, {})])
+        state.is_async = True
+        self.finding.async_functions.add(call.callback)
+        return state
+
+    # ---- the call itself
 
     def _throw(self) -> None:
         """The program ends here, whatever calls there are; what it throws is what it gives, where nobody catches it."""

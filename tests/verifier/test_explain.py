@@ -1,7 +1,6 @@
 """What explain() says, for C programs and for instructions, of our refusals and of Linux's for the same code.
 
-Each story is kept under tests/cases/explain, with what str() says; Linux's log has to give the very same story, but for
-the programs in OTHER_STORY."""
+Each story is kept under tests/cases/explain, with what str() says; Linux's log has to give the very same story."""
 
 from __future__ import annotations
 
@@ -192,11 +191,6 @@ int p(void *ctx) {
 }
 """),
 }
-OTHER_STORY = {
-    "index one too far": "Linux knows a smaller bound of the masked number",
-}
-
-
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
     from bcc_py import kernel_from_spec
@@ -237,8 +231,7 @@ def test_the_story_is_the_same_from_linux(name: str, kernel: Kernel) -> None:
         linux.close()
     ours = _refused(name, kernel)
     assert caught.value.sentence == ours.sentence and caught.value.span.split(":")[1] == ours.span.split(":")[1]
-    if name not in OTHER_STORY:
-        assert caught.value.explain() == ours.explain()
+    assert caught.value.explain() == ours.explain()
 
 
 def test_a_full_log_tells_the_same_story_as_the_path_alone(kernel: Kernel) -> None:
@@ -258,8 +251,8 @@ def test_a_full_log_tells_the_same_story_as_the_path_alone(kernel: Kernel) -> No
     ("*(u64 *)(r10 -8) = 0\nr1 = map[fd:0]\nr2 = r10\nr2 += -8\ncall bpf_map_lookup_elem#1\nif r0 != 0 goto pc+1\n"
      "r1 = *(u64 *)(r0 +0)\nr0 = 0\nexit", ["r0 is NULL at instruction 7", "found to be it", "instruction 6: `if r0 != 0x0 goto pc+1` does not jump"]),
     ("exit", ["the program ends without a value at instruction 0", "`return 0;`"]),
-    ("r2 = r10\nr2 += -8\n*(u32 *)(r2 +0) = 1\nr1 = map[fd:0]\ncall bpf_map_lookup_elem#1\nr0 = 0\nexit",
-     ["the stack byte r10-4 is read at instruction 5", "byte 4 of the 8", "memset"]),
+    ("r2 = r10\nr2 += -8\n*(u32 *)(r2 +4) = 1\nr1 = map[fd:0]\ncall bpf_map_lookup_elem#1\nr0 = 0\nexit",
+     ["the stack byte r10-8 is read at instruction 5", "byte 0 of the 8", "memset"]),
     ("r0 = *(u64 *)(r10 -520)\nexit", ["outside of the function's stack", "8 bytes at r10-520"]),
     ("r0 = 0\ngoto pc+1\nr0 = 1\nexit", ["no way leads to instruction 2: `r0 = 1`"]),
     ("r0 = 0\ngoto pc+5\nexit", ["do not stay inside it"]),
@@ -300,7 +293,7 @@ def test_every_refused_case_has_a_story() -> None:
     """No refusal is left with the words that fit everything, but for those that name themselves."""
     plain = []
     for case in test_cases.ALL:
-        if case.is_accepted or case.limit != 1_000_000:
+        if case.is_accepted or case.limit != 1_000_000 or "func[" in case.asm:
             continue
         specs = [dataclasses.replace(one, name="m") for one in case.maps]
         try:

@@ -101,7 +101,7 @@ def test_a_refusal_without_a_log_has_that_of_its_path() -> None:
 
 
 def test_of_a_long_path_the_end_is_kept() -> None:
-    code = "r6 = 0\na:\nr6 += 1\nr0 = r6\nif r6 < 100000 goto a\nr0 = *(u64 *)(r6 +0)\nexit"
+    code = "r6 = 0\na:\nr6 += 1\nr0 = r6\nif r6 < 60000 goto a\nr0 = *(u64 *)(r6 +0)\nexit"
     log = _log(code, has_log=False)
     assert log.startswith("(") and "lines before these are left out)" in log[:60]
     assert "R6 invalid mem access 'scalar'" in log and len(log) < 4_000_000
