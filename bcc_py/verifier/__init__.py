@@ -6,9 +6,10 @@ any context and any map contents, reads and writes only its own stack, its conte
 buffer records and packets inside their bounds, calls helpers with the arguments they ask for, releases
 what it reserves and ends. What this verifier does not know it refuses.
 
-Three questions, three files: rules.py, what must hold before an instruction; domain.py, what a register
-may be after one; explore.py, which states reach it. state.py holds the states and compares them; prune.py and
-precision.py say when a path may end because the rest of it is known.
+form.py holds what must be true of the instructions before any path is looked at, explore.py follows the paths over its
+floors (machine, arith, memory, branch, arguments, calls, kernel functions), domain.py says what a register may hold.
+state.py holds the states and compares them; prune.py and precision.py say when a path may end because the rest of
+it is known.
 
 Without a complaint no log is written: a refusal is found again with the log on, which costs one more
 exploration and gives the same answer, since exploration is deterministic."""

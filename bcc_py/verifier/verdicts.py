@@ -32,7 +32,8 @@ def key_of(program: ProgramSpec, env: VerifierEnv, types_key: str) -> tuple[str,
             insns[slot] = insn._replace(imm=numbers[insn.imm])
     return (
         _own_digest(), encode(insns).hex(), program.type.name, program.expected_attach_type.name, program.license,
-        str(program.flags), program.attach_to, repr(sorted(program.kernel_functions.items())), repr(program.functions),
+        str(program.flags), program.attach_to, repr(sorted(program.kernel_functions.items())),
+        repr(sorted(program.kernel_variables.items())), repr(program.functions),
         _digest(program.btf), repr(env.privileges), f"{env.insn_limit} {env.cpus}", types_key, *maps,
     )
 
