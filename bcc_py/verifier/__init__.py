@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bcc_py.errors import VerifierError
-from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_VALUE, Insn
+from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn
 from bcc_py.spec import MapSpec, ProgramSpec
 from bcc_py.verifier.arguments import DENSE_MAPS
 from bcc_py.verifier.callgraph import catching_slot
@@ -167,8 +167,21 @@ def _check_map(program: ProgramSpec, env: VerifierEnv, slot: int) -> None:
         check_map_and_program(spec.type, fields, program.type, bool(program.flags & BPF_F_SLEEPABLE))
     except Refusal as refusal:
         raise Refusal(*refusal.sentences, insn=slot) from refusal
+    if spec.type is MapType.ARENA:
+        _check_arena(program, env, slot)
     if insn.src == PSEUDO_MAP_VALUE:
         _check_address(spec, program.insns[slot + 1].imm & 0xFFFFFFFF, slot)
+
+
+def _check_arena(program: ProgramSpec, env: VerifierEnv, slot: int) -> None:
+    others = {
+        one.imm for one in program.insns[:slot]
+        if one.code == _LDDW and one.src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE) and one.imm != program.insns[slot].imm
+    }
+    if any(env.maps[fd].type is MapType.ARENA for fd in others):
+        raise Refusal("Only one arena per program", insn=slot, errno=errno.EBUSY)
+    if not (env.privileges.bpf and env.privileges.perfmon):
+        raise Refusal("CAP_BPF and CAP_PERFMON are required to use arena", insn=slot, errno=errno.EPERM)
 
 
 def _check_variable(program: ProgramSpec, env: VerifierEnv, slot: int) -> None:

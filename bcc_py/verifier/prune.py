@@ -80,7 +80,8 @@ class Pruner:
         live, weighed = self._live[slot], self._weighed[slot]
         near = self._turning.get(slot, ())
         for one in reversed(near[-(_MAX_TURNS if len(near) < _MANY_TURNS else 2):]):
-            if one.state.turn != state.turn and subsumes(one.state, state, live, weighed, self._after_call, -1, is_lax=self._is_lax):
+            if one.state.turn != state.turn and subsumes(one.state, state, live, weighed, self._after_call, -1, is_lax=self._is_lax,
+                                                         has_same_numbers=self.are_numbers_exact):
                 return one
         return None
 
