@@ -1,7 +1,7 @@
-"""The collector of cyclic garbage, paused while a text is compiled.
+"""The collector of cyclic garbage, paused while a text is compiled or a program verified.
 
-A compiler's trees are all alive until it is done, and walking them again and again to find that out takes a
-sixth of its time. Input: nothing. Invariant: the collector is as it was when the last compile ends."""
+A compiler's trees and a verifier's states are all alive until it is done, and walking them again and again to find
+that out takes a sixth of its time. Input: nothing. Invariant: the collector is as it was when the last one ends."""
 
 from __future__ import annotations
 

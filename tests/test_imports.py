@@ -52,7 +52,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.syscalls": (),
     "bcc_py.kernel": ("bcc_py.errors", "bcc_py.spec", "cfront.btf"),
     "bcc_py.load": (*_SPECS, "bcc_py.kernel"),
-    "bcc_py.verifier": (*_SPECS, "bcc_py.verifier", "cfront.btf", "cfront.ctype"),
+    "bcc_py.verifier": (*_SPECS, "bcc_py.verifier", "cfront.btf", "cfront.ctype", "cfront.pause"),
     "bcc_py.jit": _SPECS,
     "bcc_py.sim": (*_KERNEL, "bcc_py.cache", "bcc_py.jit", "bcc_py.verifier", "bcc_py.syscalls", "bcc_py.sim", "cfront"),
     "bcc_py.linux": (*_KERNEL, "bcc_py.cache", "bcc_py.linux"),

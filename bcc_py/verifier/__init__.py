@@ -44,6 +44,7 @@ from bcc_py.verifier.limits import (
 from bcc_py.verifier.log import Log
 from bcc_py.verifier.machine import BPF_F_SLEEPABLE, MAX_VAR_OFF
 from bcc_py.verifier.rules import GPL_LICENSES, Refusal
+from cfront.pause import collector_paused
 from cfront.uapi import MapType
 
 __all__ = ["ALL_PRIVILEGES", "NO_PRIVILEGES", "Extent", "Privileges", "VerifiedProgram", "VerifierEnv", "verify"]
@@ -92,6 +93,11 @@ def verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
 
     Raises VerifierError: its message is the reason in Linux's words with the C line; insn, span and log
     say where and how the path got there."""
+    with collector_paused():
+        return _verify(program, env)
+
+
+def _verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
     log = Log(program, has_all=True) if env.has_log else None
     slot = 0
     explorer = None

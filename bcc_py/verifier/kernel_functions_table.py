@@ -14,40 +14,40 @@ fs/bpf_fs_kfuncs.c, kernel/trace/bpf_trace.c, net/core/filter.c, net/netfilter/n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Flag, auto
 
 from cfront.uapi import AttachType, ProgType
 
 __all__ = ["KernelFunction", "Trait", "kernel_function"]
 
 
-class Trait(Flag):
+class Trait:
     """What a kernel function does, or asks for. TRUSTED: pointers to objects are trusted and not 0; RCU: trusted or
     under the protection of RCU, and not 0; PROTECTED: what it begins is good while RCU protects it; LOCKED: may be
-    called while a spin lock is held."""
+    called while a spin lock is held. Bits of an int, for enum.Flag costs a microsecond each time it is asked."""
 
     NONE = 0
-    ACQUIRE = auto()
-    RELEASE = auto()
-    NULL = auto()
-    TRUSTED = auto()
-    RCU = auto()
-    PROTECTED = auto()
-    SLEEPS = auto()
-    DESTRUCTIVE = auto()
-    ITER_NEW = auto()
-    ITER_NEXT = auto()
-    ITER_DESTROY = auto()
-    LOCKED = auto()
-    FAST = auto()
+    ACQUIRE = 1 << 0
+    RELEASE = 1 << 1
+    NULL = 1 << 2
+    TRUSTED = 1 << 3
+    RCU = 1 << 4
+    PROTECTED = 1 << 5
+    SLEEPS = 1 << 6
+    DESTRUCTIVE = 1 << 7
+    ITER_NEW = 1 << 8
+    ITER_NEXT = 1 << 9
+    ITER_DESTROY = 1 << 10
+    LOCKED = 1 << 11
+    FAST = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
 class KernelFunction:
     name: str
-    traits: Trait
+    traits: int
 
-    def has(self, trait: Trait) -> bool:
+    def has(self, trait: int) -> bool:
+        """Any of these."""
         return bool(self.traits & trait)
 
 
@@ -281,7 +281,7 @@ def _functions() -> tuple[dict[str, KernelFunction], dict[str, frozenset[ProgTyp
             name, *words = row.split()
             traits = Trait.NONE
             for word in words:
-                traits |= Trait[word]
+                traits |= getattr(Trait, word)
             functions[name] = KernelFunction(name, traits)
             types[name] = allowed
     return functions, types

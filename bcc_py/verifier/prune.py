@@ -65,7 +65,7 @@ class Pruner:
             return False
         live, weighed = self._live[slot], self._weighed[slot]
         self._mark = self._print(slot, state)
-        for one in there.get(self._mark, ())[:_MAX_ON_PATH]:
+        for one in there.get(self._mark, ())[:-_MAX_ON_PATH - 1:-1]:
             if one.state.turn == state.turn and subsumes(one.state, state, live, weighed, self._after_call, is_exact=True):
                 return True
         return False
@@ -118,7 +118,7 @@ class Pruner:
         """Begins with a checkpoint of the current path."""
         there = self._on_path.setdefault(point.slot, {})
         point.mark = self._mark or self._print(point.slot, point.state)
-        there.setdefault(point.mark, []).insert(0, point)
+        there.setdefault(point.mark, []).append(point)
         if point.slot in self._turns:
             self._turning.setdefault(point.slot, []).append(point)
         self._kept += 1
@@ -129,9 +129,9 @@ class Pruner:
         settle(point)
         there = self._on_path[point.slot]
         mark = point.mark
-        there[mark].remove(point)
+        _take(there[mark], point)
         if point.slot in self._turns:
-            self._turning[point.slot].remove(point)
+            _take(self._turning[point.slot], point)
         if not there[mark]:
             del there[mark]
         if self._kept > _MAX_REMEMBERED:
@@ -217,6 +217,14 @@ class Pruner:
 
 
 _NOTHING: Sequence[None] = (None, None)
+
+
+def _take(points: list[Checkpoint], point: Checkpoint) -> None:
+    """Removes one, most often the last."""
+    if points[-1] is point:
+        points.pop()
+    else:
+        points.remove(point)
 
 
 def _is_firm(value: Value | None) -> bool:
