@@ -216,6 +216,8 @@ class Arithmetic(Machine):
         if not number.mask:
             if not -MAX_VAR_OFF < number.smin < MAX_VAR_OFF:
                 raise Refusal(f"math between {kind} pointer and {number.smin} is not allowed")
+        elif number.plus is not None and not -MAX_VAR_OFF < number.plus[0] < MAX_VAR_OFF:
+            raise Refusal(f"{kind} pointer offset {number.plus[0]} is not allowed")
         elif number.smin == -(1 << 63):
             raise Refusal(f"math between {kind} pointer and register with unbounded min value is not allowed")
         elif not -MAX_VAR_OFF < number.smin < MAX_VAR_OFF:
