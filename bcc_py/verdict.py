@@ -21,6 +21,7 @@ from bcc_py.load import with_descriptors
 from bcc_py.spec import MapSpec, ProgramSpec
 from bcc_py.verifier import ALL_PRIVILEGES, Privileges, VerifierEnv
 from bcc_py.verifier import verify as _verify
+from bcc_py.verifier.limits import map_fault
 from cfront.uapi import SECTIONS, AttachType, MapType, ProgType
 
 __all__ = ["Verdict", "map_from_text", "program_from", "program_type", "verify", "verify_object", "verify_program"]
@@ -138,7 +139,10 @@ def map_from_text(text: str, name: str) -> MapSpec:
         raise ValueError(f"map {text!r}: write TYPE,KEY,VALUE,ENTRIES or TYPE,KEY,VALUE,ENTRIES,FLAGS, e.g. hash,4,8,16")
     key, value, entries, flags = (
         _u32(one, f"map {text!r}: {what}") for what, one in zip(_MAP_FIELDS, [*numbers, "0"][:4], strict=True))
-    return MapSpec(name, type, key, value, entries, flags)
+    spec = MapSpec(name, type, key, value, entries, flags)
+    if fault := map_fault(spec):
+        raise ValueError(f"map {text!r}: no kernel makes such a map: {fault}")
+    return spec
 
 
 def _u32(text: str, what: str) -> int:

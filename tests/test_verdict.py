@@ -80,6 +80,7 @@ def test_maps_as_text(text: str, spec: MapSpec) -> None:
     (("exit", "unspec"), "'unspec' is no program type"), (("exit", ""), "'' is no program type"),
     (("exit", "bpf"), "'bpf' is no program type"), (("exit", "xdp", ["hash"]), "write TYPE,KEY,VALUE,ENTRIES"),
     (("exit", "xdp", ["hash,4,8,16,0,0"]), "write TYPE,KEY,VALUE,ENTRIES"), (("exit", "xdp", [""]), "'' is no map type"),
+    (("exit", "xdp", ["hash,0,8,16"]), "no kernel makes such a map: key_size is 0"),
     (("exit", "xdp", ["unspec,4,8,1"]), "'unspec' is no map type"), (("exit", "xdp", ["hash,4,eight,1"]), "value size 'eight' is no number"),
     (("exit", "xdp", ["hash,-4,8,1"]), "key size '-4' is no number"), (("exit", "xdp", ["hash,4,8,4294967296"]), "does not fit 32 bits"),
     (("exit", "xdp", ["hash,4,8,٤"]), "is no number"), (("exit", "xdp", (), "GPL", "nowhere"), "'nowhere' is no attach type"),

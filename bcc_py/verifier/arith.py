@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 
 from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_FUNC, PSEUDO_MAP_FD, Insn
 from bcc_py.verifier.domain import (
@@ -50,7 +51,7 @@ def _linked_sum(op: int, left: Scalar, right: Scalar, result: Scalar, is_wide: b
     return with_id(result, left.id, (added, is_wide)) if -(1 << 31) <= added < 1 << 31 else result
 
 
-class Arithmetic(Machine):
+class Arithmetic(Machine, ABC):
     """Moves, sums, and loads of 64-bit immediates."""
 
     def _alu(self, insn: Insn) -> int:
@@ -282,8 +283,9 @@ class Arithmetic(Machine):
         if not -512 <= base.off < 0:
             raise Refusal(f"R{regno} stack pointer arithmetic goes out of range, prohibited for !root; off={base.off}")
 
+    @abstractmethod
     def _check_moved_value(self, regno: int, moved: Pointer) -> None:
-        raise NotImplementedError
+        """The same of a pointer to a map's value: the floor above knows what lies there."""
 
     def _commit_guard(self, op: int, insn: Insn, moved: Pointer, guard: tuple[bool, bool, bool, int]) -> None:
         is_negative, is_constant, is_dst, before = guard

@@ -13,7 +13,7 @@ from bcc_py.spec import MapSpec
 from cfront.btf import Btf
 from cfront.ctype import Array, CType, Pointer, Record
 
-__all__ = ["KPTR", "PERCPU_KPTR", "UNTRUSTED_KPTR", "UPTR", "Special", "has_lock", "special_at", "special_fields"]
+__all__ = ["KPTR", "PERCPU_KPTR", "UNTRUSTED_KPTR", "UPTR", "Special", "has_lock", "special_fields"]
 
 _KINDS = frozenset((
     "bpf_spin_lock", "bpf_res_spin_lock", "bpf_timer", "bpf_wq", "bpf_list_head", "bpf_list_node", "bpf_rb_root", "bpf_rb_node",
@@ -91,8 +91,3 @@ def struct_fields(btf: bytes, struct: str) -> tuple[Special, ...]:
 def has_lock(spec: MapSpec) -> bool:
     """Two pointers to values of such a map are told apart."""
     return any(one.kind in ("bpf_spin_lock", "bpf_res_spin_lock") for one in special_fields(spec))
-
-
-def special_at(spec: MapSpec, off: int, kind: str) -> bool:
-    """A field of this kind begins at off."""
-    return any(one.off == off and one.kind == kind for one in special_fields(spec))

@@ -44,10 +44,6 @@ class Root:
     struct: str
     node_off: int
 
-    @property
-    def node_kind(self) -> str:
-        return "bpf_list_node" if self.kind == "bpf_list_head" else "bpf_rb_node"
-
 
 class Graphs(StackObjects):
     """How objects are owned."""
