@@ -12,7 +12,7 @@ A BPF pointer is a native pointer.
 Algorithm: each BPF function becomes an LLVM function with a 64-bit stack slot for each register and 512
 bytes of stack, of which the used ones are zeroed (so that what a program sends without having written it
 is the same in every run); LLVM's O2 pipeline turns the slots into values. A helper is a direct call to its
-address with the kernel as the first argument; a look-up in an array whose map is known at the call is
+address with the CPU as the first argument; a look-up in an array whose map is known at the call is
 inlined. Code pages are not writable once linked (LLVM's own memory manager sees to it).
 
 What it cannot compile it refuses with NotSupportedError before any code exists: callbacks, kernel
@@ -89,7 +89,7 @@ class Verified(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NativeHelper:
-    """A helper's machine code. It takes the kernel and then arity arguments."""
+    """A helper's machine code. It takes the CPU and then arity arguments."""
 
     address: int
     arity: int
@@ -110,12 +110,12 @@ class NativeMap:
 
 @dataclass(frozen=True, slots=True)
 class NativeTarget:
-    """The kernel that code is compiled for. state: the address every helper gets first; stack_top: where the
-    entry stores the address its stack frames are below; cpu: where the current CPU's number is (u32)."""
+    """The kernel that code is compiled for. Code runs on a CPU of it, a struct that every helper gets first.
+    stack_top: the place in that struct where the entry stores the address its stack frames are below; number: the
+    place of the CPU's number (u32); both in bytes."""
 
-    state: int
     stack_top: int
-    cpu: int
+    number: int
     helpers: Mapping[int, NativeHelper]
     maps: Mapping[int, NativeMap]
 
@@ -178,17 +178,18 @@ class NativeProgram:
     def __init__(self, spec: ProgramSpec, engine: Any) -> None:
         self.spec = spec
         self._engine: Any = engine
-        self._entry: Any = _ffi.cast("unsigned long long (*)(unsigned long long)", engine.get_function_address("run"))
+        self._entry: Any = _ffi.cast("unsigned long long (*)(unsigned long long, unsigned long long)", engine.get_function_address("run"))
         self._repeat: Any = _ffi.cast(
-            "unsigned long long (*)(unsigned long long, unsigned long long)", engine.get_function_address("repeat"))
+            "unsigned long long (*)(unsigned long long, unsigned long long, unsigned long long)",
+            engine.get_function_address("repeat"))
 
-    def run(self, ctx_address: int) -> int:
-        """r0 (64 bits) of one run on the context at this native address."""
-        return int(self._entry(ctx_address))
+    def run(self, cpu_address: int, ctx_address: int) -> int:
+        """r0 (64 bits) of one run on this CPU, on the context at this native address."""
+        return int(self._entry(cpu_address, ctx_address))
 
-    def repeat(self, ctx_address: int, count: int) -> int:
+    def repeat(self, cpu_address: int, ctx_address: int, count: int) -> int:
         """r0 of the last of count runs (at least one), without Python in between."""
-        return int(self._repeat(ctx_address, count))
+        return int(self._repeat(cpu_address, ctx_address, count))
 
     def close(self) -> None:
         """Gives the code back. Idempotent."""
@@ -232,18 +233,20 @@ def llvm_ir(program: Verified, target: NativeTarget) -> str:
         *(f"declare i{bits} @llvm.bswap.i{bits}(i{bits})" for bits in (16, 32, 64)),
         "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
         "declare ptr @llvm.frameaddress.p0(i32)",
-        "define i64 @run(i64 %ctx) nounwind noinline {",
+        "define i64 @run(i64 %cpu, i64 %ctx) nounwind noinline {",
         "  %frame = call ptr @llvm.frameaddress.p0(i32 0)",
         "  %top = ptrtoint ptr %frame to i64",
-        f"  store i64 %top, ptr inttoptr (i64 {target.stack_top} to ptr)",
-        "  %r0 = call i64 @f0(i64 %ctx, i64 0, i64 0, i64 0, i64 0)",
+        f"  %place = add i64 %cpu, {target.stack_top}",
+        "  %stack_top = inttoptr i64 %place to ptr",
+        "  store i64 %top, ptr %stack_top",
+        "  %r0 = call i64 @f0(i64 %cpu, i64 %ctx, i64 0, i64 0, i64 0, i64 0)",
         "  ret i64 %r0",
         "}",
-        "define i64 @repeat(i64 %ctx, i64 %count) nounwind {",
+        "define i64 @repeat(i64 %cpu, i64 %ctx, i64 %count) nounwind {",
         "  br label %again",
         "again:",
         "  %done = phi i64 [0, %0], [%more, %again]",
-        "  %r0 = call i64 @run(i64 %ctx)",
+        "  %r0 = call i64 @run(i64 %cpu, i64 %ctx)",
         "  %more = add i64 %done, 1",
         "  %is_over = icmp uge i64 %more, %count",
         "  br i1 %is_over, label %end, label %again",
@@ -309,7 +312,7 @@ class _Function:
         return slot + 1 + (insn.imm if insn.code == _JA32 else insn.off)
 
     def _emit_entry(self) -> None:
-        arguments = ", ".join(f"i64 %a{n}" for n in range(1, 6))
+        arguments = ", ".join(["i64 %cpu", *(f"i64 %a{n}" for n in range(1, 6))])
         self.lines.append(f"define internal i64 @f{self.start}({arguments}) nounwind {{")
         self.lines.append("entry:")
         for n in range(11):
@@ -523,7 +526,7 @@ class _Function:
 
     def _emit_call(self, slot: int, insn: Insn) -> None:
         if insn.src == PSEUDO_CALL:
-            arguments = ", ".join(f"i64 {self._get(n)}" for n in range(1, 6))
+            arguments = ", ".join(["i64 %cpu", *(f"i64 {self._get(n)}" for n in range(1, 6))])
             self._set(0, self._value(f"call i64 @f{slot + 1 + insn.imm}({arguments})"))
         elif insn.src:
             raise self._refuse(slot, "a call of a kernel function by its BTF id", "kfunc")
@@ -539,7 +542,7 @@ class _Function:
         if helper is None:
             name = f"bpf_{_HELPER_NAMES.get(number, 'unknown')}"
             raise self._refuse(slot, f"helper {name}#{number} does not exist there yet", name)
-        arguments = ", ".join([f"i64 {self.target.state}", *(f"i64 {self._get(n)}" for n in range(1, helper.arity + 1))])
+        arguments = ", ".join(["i64 %cpu", *(f"i64 {self._get(n)}" for n in range(1, helper.arity + 1))])
         self._set(0, self._value(f"call i64 inttoptr (i64 {helper.address} to ptr)({arguments})"))
 
     def _is_array_known(self) -> bool:
@@ -553,7 +556,8 @@ class _Function:
         wide = self._value(f"zext i32 {index} to i64")
         value = self._value(f"add i64 {array.values}, {self._value(f'mul i64 {wide}, {array.slot_size}')}")
         if array.cpu_stride:
-            cpu = self._value(f"load i32, ptr inttoptr (i64 {self.target.cpu} to ptr), align 4")
+            place = self._value(f"inttoptr i64 {self._value(f'add i64 %cpu, {self.target.number}')} to ptr")
+            cpu = self._value(f"load i32, ptr {place}, align 4")
             skip = self._value(f"mul i64 {self._value(f'zext i32 {cpu} to i64')}, {array.cpu_stride}")
             value = self._value(f"add i64 {value}, {skip}")
         return self._value(f"select i1 {is_in}, i64 {value}, i64 0")

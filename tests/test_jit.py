@@ -53,13 +53,13 @@ class _Accepted:
 
 
 def _target(helpers: dict[int, NativeHelper] | None = None, maps: dict[int, NativeMap] | None = None) -> NativeTarget:
-    return NativeTarget(_ADDRESS, _ADDRESS, _ADDRESS + 8, helpers or {}, maps or {})
+    return NativeTarget(0, 8, helpers or {}, maps or {})
 
 
 def _run(insns: Sequence[Insn], ctx: int = 0, target: NativeTarget | None = None) -> int:
     made = compile_program(_Accepted(tuple(insns)), target or _target())
     try:
-        return made.run(ctx)
+        return made.run(_ADDRESS, ctx)
     finally:
         made.close()
 
@@ -93,7 +93,7 @@ def test_the_machine_computes_what_linux_computed() -> None:
     for first in range(0, len(group), 128):
         part = group[first : first + 128]
         made = compile_program(_Accepted(_joined(part)), _target())
-        wrong += [name for at, (name, _) in enumerate(part) if made.run(at) & 0xFFFFFFFF != _RESULTS[name]]
+        wrong += [name for at, (name, _) in enumerate(part) if made.run(_ADDRESS, at) & 0xFFFFFFFF != _RESULTS[name]]
         made.close()
     wrong += [name for name, insns in every if (name, insns) not in group and _run(insns) & 0xFFFFFFFF != _RESULTS[name]]
     assert wrong == []
@@ -167,7 +167,7 @@ def test_slots_that_no_path_reaches_are_left_out() -> None:
             return frozenset({0, 1, 3})
 
     made = compile_program(Partly((Insn(0xB7, 0, 0, 0, 4), Insn(0x15, 0, 0, 1, 4), Insn(0x85, 0, 0, 0, 9999), Insn(0x95))), _target())
-    assert made.run(0) == 4
+    assert made.run(_ADDRESS, 0) == 4
 
 
 @pytest.mark.parametrize(("insns", "words"), [

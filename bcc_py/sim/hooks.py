@@ -28,7 +28,7 @@ _TYPES = {
 class Runnable(Protocol):
     """What a hook runs."""
 
-    def run(self, ctx_address: int) -> int: ...
+    def run(self, cpu_address: int, ctx_address: int) -> int: ...
 
 
 class SimLink:

@@ -29,6 +29,7 @@ from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError
 from bcc_py.jit import NativeProgram, NativeTarget, compile_program
 from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine, check_pinned, shared_spec, undefined_table
 from bcc_py.sim import native
+from bcc_py.sim.cpu import SimCpu
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
 from bcc_py.sim.maps import SimMap, SimPerfRing, SimRing, SimRingBuffer
@@ -142,10 +143,11 @@ class SimKernel:
         if not self._state:
             raise LoadError(f"starting {spec}: out of memory", errno=12)
         self._memory.bind(self._state)
-        self._context: Any = self._runtime.ffi.buffer(self._state.context, self._state.context_size)
-        self._context_address = self._runtime.address_of(self._state.context)
-        self._context_used = 0
-        self._state.cgroup_id = CGROUP_ID
+        self._cpus = [SimCpu(self._runtime, self._state.cpu + number) for number in range(self.cpus)]
+        for one in self._cpus:
+            one.pointer.cgroup_id = CGROUP_ID
+        self._cpu = self._cpus[0]
+        self._now_ns = 0
         self._state.pid_ns_dev, self._state.pid_ns_ino = _PID_NS_DEV, PID_NS_INO
         self._hooks = HookTable()
         self._next_fd = _FIRST_FD
@@ -249,8 +251,8 @@ class SimKernel:
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             target = NativeTarget(
-                state=self._runtime.address_of(self._state), stack_top=self._runtime.address_of(self._state, "stack_top"),
-                cpu=self._runtime.address_of(self._state, "cpu"), helpers=native.helpers(),
+                stack_top=self._runtime.offset_of("struct cpu", "stack_top"),
+                number=self._runtime.offset_of("struct cpu", "number"), helpers=native.helpers(),
                 maps={fd: one.native for fd, one in live.items()})
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
             has_context = any("ctx" in kind or "pkt" in kind for kind in verified.memory_kinds.values())
@@ -370,7 +372,7 @@ class SimKernel:
                 due = self._source.next_time_ns()
                 if due is None or (until_ns is not None and due > until_ns):
                     if until_ns is not None and due is not None:
-                        self._state.time_ns = max(self._state.time_ns, until_ns)
+                        self._now_ns = max(self._now_ns, until_ns)
                     return
                 self._source.step(self)
 
@@ -379,7 +381,7 @@ class SimKernel:
         return not self._is_open or self._source.next_time_ns() is None
 
     def now_ns(self) -> int:
-        return int(self._state.time_ns) if self._is_open else 0
+        return self._now_ns if self._is_open else 0
 
     def read_trace_pipe(self, timeout_ms: int) -> TraceLine | None:
         if not self._is_open:
@@ -466,22 +468,15 @@ class SimKernel:
         Time never runs backwards: an earlier time_ns leaves the clock. Raises ValueError for a CPU that does not exist."""
         if not 0 <= cpu < self.cpus:
             raise ValueError(f"cpu {cpu} of {self.spec}: it has {self.cpus}")
-        now = self.tasks.idle if task is None else task
-        state = self._state
-        state.cpu = cpu
-        state.time_ns = max(time_ns, state.time_ns)
-        state.pid, state.tgid, state.uid, state.gid = now.pid, now.tgid, now.uid, now.gid
-        state.task = now.address
-        state.comm = now.comm.encode(errors="surrogateescape")[:15].ljust(16, b"\0")
-        self._current = now
-        self.update_memory(now)
+        self._current = self.tasks.idle if task is None else task
+        self._now_ns = max(time_ns, self._now_ns)
+        self._cpu = self._cpus[cpu]
+        self._cpu.enter(self._current, self._now_ns)
 
     def update_memory(self, task: Task) -> None:
         """Makes the current task's memory what task.memory is now; a source that changed it calls this."""
         if task is self._current:
-            memory = task.memory
-            self._state.user = memory.segments if memory is not None else self._runtime.ffi.NULL
-            self._state.user_count = memory.count if memory is not None else 0
+            self._cpu.see_memory(task)
 
     @property
     def current(self) -> Task:
@@ -581,22 +576,12 @@ class SimKernel:
         rows = self._hooks.programs(kind, name)
         if not rows:
             return
+        cpu = self._cpu
         with self._lock:
             for _, program in rows:
-                self.put_context(context)
-                program.run(self._context_address)
+                cpu.put(context)
+                program.run(cpu.address, cpu.page_address)
                 self.runs += 1
-
-    def put_context(self, content: bytes) -> None:
-        """Lays out what the next program gets; what an earlier, longer context left behind becomes zeros."""
-        size = len(content)
-        if size > len(self._context):
-            raise ValueError(f"a context of {size} bytes (at most {len(self._context)})")
-        stale = self._context_used - size
-        self._context[:size] = content
-        if stale > 0:
-            self._context[size : size + stale] = bytes(stale)
-        self._context_used = size
 
     # ---- for SimProgram
 
@@ -610,11 +595,11 @@ class SimKernel:
         if not 0 <= repeat <= _MAX_REPEAT:
             raise LoadError(f"test run of {program.spec.name}: repeat {repeat}", program.spec.name, _EINVAL)
         with self._lock:
-            self.put_context(ctx)
+            self._cpu.put(ctx)
             start = time.perf_counter_ns()
-            result = code.repeat(self._context_address, repeat)
+            result = code.repeat(self._cpu.address, self._cpu.page_address, repeat)
             spent = time.perf_counter_ns() - start
-            return TestRun(result & 0xFFFFFFFF, data, bytes(self._context[: len(ctx)]), spent // max(repeat, 1))
+            return TestRun(result & 0xFFFFFFFF, data, self._cpu.content(len(ctx)), spent // max(repeat, 1))
 
     def forget(self, program: SimProgram) -> None:
         self._programs.pop(program.fd, None)

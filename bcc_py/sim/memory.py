@@ -60,6 +60,10 @@ class Runtime:
         base = int(self.ffi.cast("uintptr_t", pointer))
         return base + (self.ffi.offsetof(self.ffi.typeof(pointer).item, field) if field else 0)
 
+    def offset_of(self, struct: str, field: str) -> int:
+        """Where in a struct ("struct cpu") a field is, in bytes."""
+        return int(self.ffi.offsetof(struct, field))
+
     def copy_in(self, content: bytes) -> Any:
         """A new u8[] of exactly these bytes."""
         made = self.ffi.new("u8[]", len(content))

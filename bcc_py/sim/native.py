@@ -26,7 +26,7 @@ __all__ = ["helpers", "kernel_btf", "kernel_key", "kernel_types", "runtime", "ru
 _HEADERS = ("state.h", "api.h")
 _SOURCES = ("maps.c", "rings.c", "access.c", "print.c", "helpers.c")
 # a helper's definition: its name, and its parameters after the kernel
-_HELPER = re.compile(r"^[\w ]+\**\bbpf_(\w+)\(struct sim \*sim([^)]*)\)$", re.MULTILINE)
+_HELPER = re.compile(r"^[\w ]+\**\bbpf_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
 
 
 def _text(name: str) -> str:

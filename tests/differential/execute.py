@@ -72,12 +72,12 @@ def native_results(outcomes: Sequence[Outcome], fds: Sequence[int]) -> list[Resu
     values = ctypes.addressof(memory)
     maps = {fds[_STATE_MAP]: NativeMap(values, is_array=True, values=values, max_entries=1, slot_size=STATE_BYTES)}
     state = ctypes.addressof(scratch)
-    made = compile_program(_joined(outcomes), NativeTarget(state, state, state + 8, {}, maps))
+    made = compile_program(_joined(outcomes), NativeTarget(0, 8, {}, maps))
     results = []
     try:
         for at, one in enumerate(outcomes):
             ctypes.memmove(memory, _input(one.sample.seed), STATE_BYTES)
-            r0 = made.run(at) & 0xFFFFFFFF
+            r0 = made.run(state, at) & 0xFFFFFFFF
             results.append(Result(r0, memory.raw))
     finally:
         made.close()

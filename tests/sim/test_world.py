@@ -32,7 +32,7 @@ class Recorder(SimKernel):
         return True
 
     def fire_tracepoint(self, name: str, record: bytes) -> None:
-        self.rows.append((name, record, self._state.cpu, self.now_ns(), self.current.pid))
+        self.rows.append((name, record, self._cpu.pointer.number, self.now_ns(), self.current.pid))
 
     def run_all(self) -> None:
         while not self.is_finished:

@@ -2,7 +2,8 @@
    native memory that programs are shown (map values, ring records, the context, the running program's
    stack). Everything else is -EFAULT, and the destination is then zeroed, as Linux does.
 
-   Each region is contiguous in this process; a read must lie within one. */
+   Each region is contiguous in this process; a read must lie within one. A map's memory is given back only while
+   no program runs (map_free), so a place that was found stays good. */
 
 /* The native place of address and how many bytes follow it, or null. */
 static u8 *in_segments(struct segment *segments, u32 count, u64 address, u64 *room)
@@ -22,33 +23,46 @@ static u8 *in_segments(struct segment *segments, u32 count, u64 address, u64 *ro
     return segments[low].bytes + (address - segments[low].start);
 }
 
-static u8 *in_user(struct sim *sim, u64 address, u64 *room)
+static u8 *in_owned(struct sim *sim, u64 address, u64 *room)
 {
-    return in_segments(sim->user, sim->user_count, address, room);
+    u8 *place;
+    lock_take(&sim->owned_lock);
+    place = in_segments(sim->owned, sim->owned_count, address, room);
+    lock_give(&sim->owned_lock);
+    return place;
 }
 
-static u8 *in_kernel(struct sim *sim, u64 address, u64 *room)
+static u8 *in_user(struct cpu *cpu, u64 address, u64 *room)
+{
+    return in_segments(cpu->user, cpu->user_count, address, room);
+}
+
+static u8 *in_kernel(struct cpu *cpu, u64 address, u64 *room)
 {
     u8 here;
-    u64 offset = address - sim->kernel_start;
-    if (address >= sim->kernel_start) {
-        if (offset >= sim->kernel_size)
+    u64 offset = address - cpu->sim->kernel_start;
+    if (address >= cpu->sim->kernel_start) {
+        if (offset >= cpu->sim->kernel_size)
             return (u8 *)0;
-        *room = sim->kernel_size - offset;
-        return sim->kernel_bytes + offset;
+        *room = cpu->sim->kernel_size - offset;
+        return cpu->sim->kernel_bytes + offset;
     }
-    if (address > (u64)&here && address < sim->stack_top) {
-        *room = sim->stack_top - address;
+    if (address > (u64)&here && address < cpu->stack_top) {
+        *room = cpu->stack_top - address;
         return (u8 *)address;
     }
-    return in_segments(sim->owned, sim->owned_count, address, room);
+    if (address - (u64)cpu->context < cpu->context_size) {
+        *room = (u64)cpu->context + cpu->context_size - address;
+        return (u8 *)address;
+    }
+    return in_owned(cpu->sim, address, room);
 }
 
 /* probe_read without a suffix takes either kind. */
-static u8 *in_any(struct sim *sim, u64 address, u64 *room)
+static u8 *in_any(struct cpu *cpu, u64 address, u64 *room)
 {
-    u8 *place = in_user(sim, address, room);
-    return place ? place : in_kernel(sim, address, room);
+    u8 *place = in_user(cpu, address, room);
+    return place ? place : in_kernel(cpu, address, room);
 }
 
 static s64 copy_in(u8 *to, u64 size, const u8 *from, u64 room)
@@ -82,49 +96,49 @@ static s64 copy_string(u8 *to, u64 size, const u8 *from, u64 room)
     return -EFAULT;
 }
 
-s64 bpf_probe_read(struct sim *sim, u8 *to, u64 size, u64 address)
+s64 bpf_probe_read(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
-    u8 *from = in_any(sim, address, &room);
+    u8 *from = in_any(cpu, address, &room);
     return copy_in(to, (u32)size, from, room);
 }
 
-s64 bpf_probe_read_kernel(struct sim *sim, u8 *to, u64 size, u64 address)
+s64 bpf_probe_read_kernel(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
-    u8 *from = in_kernel(sim, address, &room);
+    u8 *from = in_kernel(cpu, address, &room);
     return copy_in(to, (u32)size, from, room);
 }
 
-s64 bpf_probe_read_user(struct sim *sim, u8 *to, u64 size, u64 address)
+s64 bpf_probe_read_user(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
-    u8 *from = in_user(sim, address, &room);
+    u8 *from = in_user(cpu, address, &room);
     return copy_in(to, (u32)size, from, room);
 }
 
-s64 bpf_copy_from_user(struct sim *sim, u8 *to, u64 size, u64 address)
+s64 bpf_copy_from_user(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
-    return bpf_probe_read_user(sim, to, size, address);
+    return bpf_probe_read_user(cpu, to, size, address);
 }
 
-s64 bpf_probe_read_str(struct sim *sim, u8 *to, u64 size, u64 address)
+s64 bpf_probe_read_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
-    u8 *from = in_any(sim, address, &room);
+    u8 *from = in_any(cpu, address, &room);
     return copy_string(to, (u32)size, from, room);
 }
 
-s64 bpf_probe_read_kernel_str(struct sim *sim, u8 *to, u64 size, u64 address)
+s64 bpf_probe_read_kernel_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
-    u8 *from = in_kernel(sim, address, &room);
+    u8 *from = in_kernel(cpu, address, &room);
     return copy_string(to, (u32)size, from, room);
 }
 
-s64 bpf_probe_read_user_str(struct sim *sim, u8 *to, u64 size, u64 address)
+s64 bpf_probe_read_user_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
-    u8 *from = in_user(sim, address, &room);
+    u8 *from = in_user(cpu, address, &room);
     return copy_string(to, (u32)size, from, room);
 }

@@ -43,6 +43,28 @@ void *memmove(void *to, const void *from, unsigned long size);
 void *memset(void *to, int byte, unsigned long size);
 int memcmp(const void *one, const void *other, unsigned long size);
 
+s32 sched_yield(void);
+
+/* ---- locks ---- */
+
+enum { RELAXED = 0, ACQUIRE = 2, RELEASE = 3, SPINS = 200 };
+
+/* A lock is a u32, 0 when free. Whoever holds one does little and never waits; a thread that lost its CPU while
+   holding one is given it back by the others' yielding. */
+static inline __attribute__((always_inline)) void lock_take(u32 *lock)
+{
+    u32 spins = 0;
+    while (__atomic_exchange_n(lock, 1, ACQUIRE))
+        while (__atomic_load_n(lock, RELAXED))
+            if (++spins > SPINS)
+                sched_yield();
+}
+
+static inline __attribute__((always_inline)) void lock_give(u32 *lock)
+{
+    __atomic_store_n(lock, 0, RELEASE);
+}
+
 /* ---- native memory that programs may be shown ---- */
 
 static u32 owned_after(struct sim *sim, u64 address)
@@ -59,7 +81,7 @@ static u32 owned_after(struct sim *sim, u64 address)
     return low;
 }
 
-static s32 own(struct sim *sim, void *memory, u64 size)
+static s32 own_locked(struct sim *sim, void *memory, u64 size)
 {
     u32 at;
     u32 i;
@@ -84,15 +106,27 @@ static s32 own(struct sim *sim, void *memory, u64 size)
     return 0;
 }
 
+static s32 own(struct sim *sim, void *memory, u64 size)
+{
+    s32 error;
+    lock_take(&sim->owned_lock);
+    error = own_locked(sim, memory, size);
+    lock_give(&sim->owned_lock);
+    return error;
+}
+
 static void disown(struct sim *sim, void *memory)
 {
-    u32 at = owned_after(sim, (u64)memory);
+    u32 at;
     u32 i;
-    if (!at || sim->owned[at - 1].start != (u64)memory)
-        return;
-    for (i = at; i < sim->owned_count; i++)
-        sim->owned[i - 1] = sim->owned[i];
-    sim->owned_count--;
+    lock_take(&sim->owned_lock);
+    at = owned_after(sim, (u64)memory);
+    if (at && sim->owned[at - 1].start == (u64)memory) {
+        for (i = at; i < sim->owned_count; i++)
+            sim->owned[i - 1] = sim->owned[i];
+        sim->owned_count--;
+    }
+    lock_give(&sim->owned_lock);
 }
 
 /* ---- the making of maps ---- */
@@ -613,54 +647,54 @@ s32 map_next(struct map *map, const u8 *key, u8 *next)
 
 /* ---- what programs call ---- */
 
-u8 *bpf_map_lookup_elem(struct sim *sim, struct map *map, const u8 *key)
+u8 *bpf_map_lookup_elem(struct cpu *cpu, struct map *map, const u8 *key)
 {
     u8 *value = find_value(map, key);
     if (value && map->cpus > 1)
-        value += (u64)sim->cpu * map->stride;
+        value += (u64)cpu->number * map->stride;
     return value;
 }
 
-u8 *bpf_map_lookup_percpu_elem(struct sim *sim, struct map *map, const u8 *key, u64 cpu)
+u8 *bpf_map_lookup_percpu_elem(struct cpu *cpu, struct map *map, const u8 *key, u64 number)
 {
     u8 *value = find_value(map, key);
-    (void)sim;
-    if (!is_percpu(map->type) || (u32)cpu >= map->cpus || !value)
+    (void)cpu;
+    if (!is_percpu(map->type) || (u32)number >= map->cpus || !value)
         return (u8 *)0;
-    return value + (u64)(u32)cpu * map->stride;
+    return value + (u64)(u32)number * map->stride;
 }
 
-s64 bpf_map_update_elem(struct sim *sim, struct map *map, const u8 *key, const u8 *value, u64 flags)
+s64 bpf_map_update_elem(struct cpu *cpu, struct map *map, const u8 *key, const u8 *value, u64 flags)
 {
     s32 error;
     u8 *place = place_value(map, key, flags, &error);
     if (!place)
         return error;
     if (map->cpus > 1)
-        place += (u64)sim->cpu * map->stride;
+        place += (u64)cpu->number * map->stride;
     memmove(place, value, map->value_size);
     return 0;
 }
 
-s64 bpf_map_delete_elem(struct sim *sim, struct map *map, const u8 *key)
+s64 bpf_map_delete_elem(struct cpu *cpu, struct map *map, const u8 *key)
 {
-    return map_remove(sim, map, key);
+    return map_remove(cpu->sim, map, key);
 }
 
-s64 bpf_map_push_elem(struct sim *sim, struct map *map, const u8 *value, u64 flags)
+s64 bpf_map_push_elem(struct cpu *cpu, struct map *map, const u8 *value, u64 flags)
 {
-    (void)sim;
+    (void)cpu;
     return queue_push(map, value, flags);
 }
 
-s64 bpf_map_pop_elem(struct sim *sim, struct map *map, u8 *value)
+s64 bpf_map_pop_elem(struct cpu *cpu, struct map *map, u8 *value)
 {
-    (void)sim;
+    (void)cpu;
     return queue_pop(map, value);
 }
 
-s64 bpf_map_peek_elem(struct sim *sim, struct map *map, u8 *value)
+s64 bpf_map_peek_elem(struct cpu *cpu, struct map *map, u8 *value)
 {
-    (void)sim;
+    (void)cpu;
     return queue_peek(map, value);
 }

@@ -133,12 +133,12 @@ static void put_pointer(struct text *text, u64 value, struct conversion *how)
 }
 
 /* kind: 'k' kernel, 'u' user, 's' either. A string that cannot be read prints as nothing. */
-static void put_string(struct sim *sim, struct text *text, u64 address, u8 kind, struct conversion *how)
+static void put_string(struct cpu *cpu, struct text *text, u64 address, u8 kind, struct conversion *how)
 {
     u64 room = 0;
     u64 size = 0;
-    u8 *from = kind == 'k' ? in_kernel(sim, address, &room) :
-        kind == 'u' ? in_user(sim, address, &room) : in_any(sim, address, &room);
+    u8 *from = kind == 'k' ? in_kernel(cpu, address, &room) :
+        kind == 'u' ? in_user(cpu, address, &room) : in_any(cpu, address, &room);
     while (from && size < room && size < PRINT_BYTES / 2 && from[size])
         size++;
     put_padded(text, from, from ? size : 0, how);
@@ -200,10 +200,10 @@ static const u8 *read_conversion(const u8 *at, struct conversion *how)
 }
 
 /* Behind %p there may be k or u with s, x, K, s, S, B; the place behind them, null if it is another. */
-static const u8 *put_pointer_kind(struct sim *sim, struct text *text, const u8 *at, u64 value, struct conversion *how)
+static const u8 *put_pointer_kind(struct cpu *cpu, struct text *text, const u8 *at, u64 value, struct conversion *how)
 {
     if ((*at == 'k' || *at == 'u') && at[1] == 's') {
-        put_string(sim, text, value, *at, how);
+        put_string(cpu, text, value, *at, how);
         return at + 2;
     }
     if (*at == 'i' || *at == 'I')
@@ -215,7 +215,7 @@ static const u8 *put_pointer_kind(struct sim *sim, struct text *text, const u8 *
 }
 
 /* One conversion with its argument; the place behind it, null if it is not a known one. */
-static const u8 *put_conversion(struct sim *sim, struct text *text, const u8 *at, u64 value, struct conversion *how)
+static const u8 *put_conversion(struct cpu *cpu, struct text *text, const u8 *at, u64 value, struct conversion *how)
 {
     u8 byte = (u8)value;
     if (how->length == 8 && (how->letter == 'c' || how->letter == 's' || how->letter == 'p'))
@@ -235,10 +235,10 @@ static const u8 *put_conversion(struct sim *sim, struct text *text, const u8 *at
         put_padded(text, &byte, 1, how);
         return at;
     case 's':
-        put_string(sim, text, value, 's', how);
+        put_string(cpu, text, value, 's', how);
         return at;
     case 'p':
-        return put_pointer_kind(sim, text, at, value, how);
+        return put_pointer_kind(cpu, text, at, value, how);
     default:
         return (const u8 *)0;
     }
@@ -250,7 +250,7 @@ static int is_text(u8 byte)
 }
 
 /* The whole format. How long the text wants to be, without its zero byte, or -EINVAL. */
-static s64 print(struct sim *sim, struct text *text, const u8 *format, const u8 *values, u32 count)
+static s64 print(struct cpu *cpu, struct text *text, const u8 *format, const u8 *values, u32 count)
 {
     struct conversion how;
     u32 used = 0;
@@ -271,7 +271,7 @@ static s64 print(struct sim *sim, struct text *text, const u8 *format, const u8 
             memcpy(&value, values + (u64)used * 8, 8);
             used++;
             at = read_conversion(at + 1, &how);
-            at = put_conversion(sim, text, at, value, &how);
+            at = put_conversion(cpu, text, at, value, &how);
             if (!at)
                 return -EINVAL;
         }
@@ -291,7 +291,7 @@ static int has_end(const u8 *format, u64 size)
     return 0;
 }
 
-static s64 trace_text(struct sim *sim, const u8 *format, const u8 *values, u32 count)
+static s64 trace_text(struct cpu *cpu, const u8 *format, const u8 *values, u32 count)
 {
     u8 bytes[sizeof(struct trace_line) + PRINT_BYTES];
     struct trace_line line;
@@ -300,21 +300,23 @@ static s64 trace_text(struct sim *sim, const u8 *format, const u8 *values, u32 c
     text.bytes = bytes + sizeof(struct trace_line);
     text.size = PRINT_BYTES;
     text.length = 0;
-    length = print(sim, &text, format, values, count);
+    length = print(cpu, &text, format, values, count);
     if (length < 0)
         return length;
     if (length >= PRINT_BYTES)
         length = PRINT_BYTES - 1;
-    line.time_ns = sim->time_ns;
-    line.cpu = sim->cpu;
-    line.pid = sim->pid;
-    memcpy(line.comm, sim->comm, 16);
+    line.time_ns = cpu->time_ns;
+    line.cpu = cpu->number;
+    line.pid = cpu->pid;
+    memcpy(line.comm, cpu->comm, 16);
     memcpy(bytes, &line, sizeof(struct trace_line));
-    perf_write(&sim->trace, bytes, sizeof(struct trace_line) + (u64)length + 1);
+    lock_take(&cpu->sim->trace_lock);
+    perf_write(&cpu->sim->trace, bytes, sizeof(struct trace_line) + (u64)length + 1);
+    lock_give(&cpu->sim->trace_lock);
     return length;
 }
 
-s64 bpf_trace_printk(struct sim *sim, const u8 *format, u64 size, u64 one, u64 two, u64 three)
+s64 bpf_trace_printk(struct cpu *cpu, const u8 *format, u64 size, u64 one, u64 two, u64 three)
 {
     u64 values[3];
     values[0] = one;
@@ -322,29 +324,29 @@ s64 bpf_trace_printk(struct sim *sim, const u8 *format, u64 size, u64 one, u64 t
     values[2] = three;
     if (!has_end(format, (u32)size))
         return -EINVAL;
-    return trace_text(sim, format, (const u8 *)values, 3);
+    return trace_text(cpu, format, (const u8 *)values, 3);
 }
 
-s64 bpf_trace_vprintk(struct sim *sim, const u8 *format, u64 size, const u8 *values, u64 bytes)
+s64 bpf_trace_vprintk(struct cpu *cpu, const u8 *format, u64 size, const u8 *values, u64 bytes)
 {
     if (((u32)bytes & 7) || (u32)bytes > 96 || ((u32)bytes && !values) || !has_end(format, (u32)size))
         return -EINVAL;
-    return trace_text(sim, format, values, (u32)bytes / 8);
+    return trace_text(cpu, format, values, (u32)bytes / 8);
 }
 
-s64 bpf_snprintf(struct sim *sim, u8 *to, u64 size, const u8 *format, const u8 *values, u64 bytes)
+s64 bpf_snprintf(struct cpu *cpu, u8 *to, u64 size, const u8 *format, const u8 *values, u64 bytes)
 {
     struct text text;
     s64 length;
     u64 room = 0;
     /* the format is in a map, which Python may have written to since the program was verified */
-    if (!in_kernel(sim, (u64)format, &room) || !has_end(format, room))
+    if (!in_kernel(cpu, (u64)format, &room) || !has_end(format, room))
         return -EINVAL;
     if (((u32)bytes & 7) || (u32)bytes > 96 || ((u32)bytes && !values))
         return -EINVAL;
     text.bytes = to;
     text.size = (u32)size;
     text.length = 0;
-    length = print(sim, &text, format, values, (u32)bytes / 8);
+    length = print(cpu, &text, format, values, (u32)bytes / 8);
     return length < 0 ? length : length + 1;
 }

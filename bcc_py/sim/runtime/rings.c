@@ -67,19 +67,19 @@ static s64 perf_write(struct ring *ring, const u8 *bytes, u64 size)
     return 0;
 }
 
-s64 bpf_perf_event_output(struct sim *sim, void *context, struct map *map, u64 flags, const u8 *bytes, u64 size)
+s64 bpf_perf_event_output(struct cpu *cpu, void *context, struct map *map, u64 flags, const u8 *bytes, u64 size)
 {
     u32 index = (u32)flags;
     (void)context;
     if (flags > INDEX_MASK || map->type != MAP_PERF_EVENT_ARRAY)
         return -EINVAL;
     if (index == INDEX_MASK)
-        index = sim->cpu;
+        index = cpu->number;
     if (index >= map->max_entries)
         return -E2BIG;
     if (!map->rings[index].bytes)
         return -ENOENT;
-    if (index != sim->cpu)
+    if (index != cpu->number)
         return -EOPNOTSUPP;
     return perf_write(&map->rings[index], bytes, size);
 }
@@ -148,9 +148,9 @@ static u8 *ringbuf_take(struct ring *ring, u64 size)
     return at + 8;
 }
 
-u8 *bpf_ringbuf_reserve(struct sim *sim, struct map *map, u64 size, u64 flags)
+u8 *bpf_ringbuf_reserve(struct cpu *cpu, struct map *map, u64 size, u64 flags)
 {
-    (void)sim;
+    (void)cpu;
     return flags || map->type != MAP_RINGBUF ? (u8 *)0 : ringbuf_take(map->rings, size);
 }
 
@@ -162,24 +162,24 @@ static void ringbuf_commit(u8 *record, u32 discard)
     memcpy(record - 8, &header, 4);
 }
 
-void bpf_ringbuf_submit(struct sim *sim, u8 *record, u64 flags)
+void bpf_ringbuf_submit(struct cpu *cpu, u8 *record, u64 flags)
 {
-    (void)sim;
+    (void)cpu;
     (void)flags;
     ringbuf_commit(record, 0);
 }
 
-void bpf_ringbuf_discard(struct sim *sim, u8 *record, u64 flags)
+void bpf_ringbuf_discard(struct cpu *cpu, u8 *record, u64 flags)
 {
-    (void)sim;
+    (void)cpu;
     (void)flags;
     ringbuf_commit(record, RINGBUF_DISCARD);
 }
 
-s64 bpf_ringbuf_output(struct sim *sim, struct map *map, const u8 *bytes, u64 size, u64 flags)
+s64 bpf_ringbuf_output(struct cpu *cpu, struct map *map, const u8 *bytes, u64 size, u64 flags)
 {
     u8 *record;
-    (void)sim;
+    (void)cpu;
     if ((flags & ~3ull) || map->type != MAP_RINGBUF)
         return -EINVAL;
     record = ringbuf_take(map->rings, size);
@@ -190,10 +190,10 @@ s64 bpf_ringbuf_output(struct sim *sim, struct map *map, const u8 *bytes, u64 si
     return 0;
 }
 
-u64 bpf_ringbuf_query(struct sim *sim, struct map *map, u64 flags)
+u64 bpf_ringbuf_query(struct cpu *cpu, struct map *map, u64 flags)
 {
     struct ring *ring = map->rings;
-    (void)sim;
+    (void)cpu;
     if (map->type != MAP_RINGBUF)
         return 0;
     switch (flags) {

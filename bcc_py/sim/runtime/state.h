@@ -56,12 +56,19 @@ struct map {
     struct ring *rings; /* perf event array: max_entries of them; ring buffer: one */
 };
 
-/* One simulated kernel as its programs see it: the clock, the current task, the memory. */
-struct sim {
+struct sim;
+
+/* One CPU as the program that runs on it sees it: its clock, its current task, its stack. The first argument
+   of every helper, and of every function that is made from a BPF function. */
+struct cpu {
+    struct sim *sim;
+    u32 number;
+    u32 tail_calls; /* made by the running program */
     u64 time_ns;
-    u64 boot_offset_ns;
-    u32 cpu;
-    u32 cpus;
+    u64 stack_top; /* the running program's frames are below this native address */
+    u8 *context;   /* what the running program was given: context_size bytes */
+    u64 context_size;
+    u64 random;
     u32 pid;
     u32 tgid;
     u32 uid;
@@ -69,20 +76,29 @@ struct sim {
     u8 comm[16];
     u64 task;
     u64 cgroup_id;
+    struct segment *user; /* the current task's memory, ascending */
+    u32 user_count;
+    u32 unused;
+    u8 *page; /* page_size bytes: where a hook may put what the program gets */
+    u64 page_size;
+    u64 apart[8]; /* two CPUs share no cache line */
+};
+
+/* One simulated kernel: its CPUs, its memory, its trace pipe. */
+struct sim {
+    u64 boot_offset_ns;
     u64 pid_ns_dev;
     u64 pid_ns_ino;
-    u64 random;
-    u64 stack_top; /* the running program's frames are below this native address */
     u64 kernel_start;
     u64 kernel_size; /* bytes handed out from kernel_start on */
     u8 *kernel_bytes;
-    struct segment *user; /* the current task's memory, ascending */
-    u32 user_count;
+    u32 cpus;
+    u32 maps; /* alive */
+    u32 owned_lock;
+    u32 trace_lock;
     u32 owned_count;
     u32 owned_room;
-    u32 maps; /* alive */
     struct segment *owned; /* native memory a program may be shown, ascending */
     struct ring trace;
-    u8 *context; /* context_size bytes: where a hook puts what the program gets */
-    u64 context_size;
+    struct cpu *cpu; /* cpus of them */
 };

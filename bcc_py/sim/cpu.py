@@ -1,0 +1,62 @@
+"""One CPU of the simulated kernel, as Python sees it: the runtime's struct cpu and the page for contexts.
+
+A program runs on a CPU: its clock, its current task and what it was given are the CPU's. At most one thread
+runs on a CPU at a time; SimCpu.lock is held by whoever does."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from bcc_py.sim.memory import Runtime
+from bcc_py.sim.task import Task
+
+__all__ = ["SimCpu"]
+
+_COMM_BYTES = 15
+
+
+class SimCpu:
+    """pointer: the struct cpu. address: of it, which is what programs are run with."""
+
+    def __init__(self, runtime: Runtime, pointer: Any) -> None:
+        self.lock = threading.RLock()
+        self.pointer = pointer
+        self.address = runtime.address_of(pointer)
+        self.page_address = runtime.address_of(pointer.page)
+        self._page: Any = runtime.ffi.buffer(pointer.page, pointer.page_size)
+        self._null: Any = runtime.ffi.NULL
+        self._used = 0
+
+    def enter(self, task: Task, time_ns: int) -> None:
+        """From now on it is this time, and task runs here."""
+        state = self.pointer
+        state.time_ns = time_ns
+        state.pid, state.tgid, state.uid, state.gid = task.pid, task.tgid, task.uid, task.gid
+        state.task = task.address
+        state.comm = task.comm.encode(errors="surrogateescape")[:_COMM_BYTES].ljust(16, b"\0")
+        self.see_memory(task)
+
+    def see_memory(self, task: Task) -> None:
+        """User addresses are task's."""
+        memory = task.memory
+        self.pointer.user = memory.segments if memory is not None else self._null
+        self.pointer.user_count = memory.count if memory is not None else 0
+
+    def put(self, content: bytes) -> None:
+        """Lays out what the next program gets; what an earlier, longer context left behind becomes zeros. Raises
+        ValueError for a context that is longer than the page."""
+        size = len(content)
+        if size > len(self._page):
+            raise ValueError(f"a context of {size} bytes (at most {len(self._page)})")
+        stale = self._used - size
+        self._page[:size] = content
+        if stale > 0:
+            self._page[size : size + stale] = bytes(stale)
+        self._used = size
+        self.pointer.context = self.pointer.page
+        self.pointer.context_size = self.pointer.page_size
+
+    def content(self, size: int) -> bytes:
+        """The first size bytes of the page."""
+        return bytes(self._page[:size])
