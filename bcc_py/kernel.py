@@ -13,7 +13,7 @@ from bcc_py.errors import MapError
 from bcc_py.spec import Hook, MapSpec, ProgramSpec
 from cfront.btf import TypeSource
 
-__all__ = ["Kernel", "Link", "Map", "Program", "Ring", "TestRun", "TraceLine", "check_pinned", "shared_spec",
+__all__ = ["Kernel", "Link", "Map", "Program", "Ring", "RunStats", "TestRun", "TraceLine", "check_pinned", "shared_spec",
            "undefined_table"]
 
 
@@ -40,6 +40,14 @@ class TestRun:
     data: bytes
     ctx: bytes
     duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """How often a program ran, and for how many ns in all; time is counted only while stats are on."""
+
+    runs: int
+    run_time_ns: int
 
 
 class Program(Protocol):

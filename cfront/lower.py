@@ -7,7 +7,7 @@ Scalars are iN and ptr; _Bool is an i8 of 0 or 1. Locals live in allocas, which 
 
 What the BPF target cannot do is written in what it can: signed division (before cpu v4) as unsigned division
 with the signs put back, memory operations beyond what it expands in line as loops, a string that
-initialises an array as immediate stores. Functions carry "no-builtins" and "no-jump-tables", so that no
+initialises an array as immediate stores. Functions for BPF carry "no-builtins" and "no-jump-tables", so that no
 pass makes a call or a table of its own. Helpers are calls of their number; a KernelRead is a call of
 probe_read into a temporary."""
 
@@ -246,7 +246,8 @@ class _Module:
         )
 
     def text(self) -> str:
-        parts = [*self.globals, *self.declared.values(), *self.functions, *self.metadata, _ATTRIBUTES]
+        attributes = _ATTRIBUTES if self.target == "bpf" else _HOST_ATTRIBUTES
+        parts = [*self.globals, *self.declared.values(), *self.functions, *self.metadata, attributes]
         if self.debug:
             parts.append(self.debug.text())
         return "\n".join(parts) + "\n"
@@ -256,6 +257,13 @@ _ATTRIBUTES = (
     'attributes #0 = { nounwind "no-builtins" "no-jump-tables"="true" "frame-pointer"="all" }\n'
     'attributes #1 = { alwaysinline nounwind "no-builtins" "no-jump-tables"="true" "frame-pointer"="all" }\n'
     'attributes #2 = { noinline nounwind "no-builtins" "no-jump-tables"="true" "frame-pointer"="all" }\n'
+    "attributes #3 = { nounwind }"
+)
+# a C library is there, and who is put into whom is LLVM's to say
+_HOST_ATTRIBUTES = (
+    "attributes #0 = { nounwind }\n"
+    "attributes #1 = { alwaysinline nounwind }\n"
+    "attributes #2 = { noinline nounwind }\n"
     "attributes #3 = { nounwind }"
 )
 
@@ -1426,7 +1434,7 @@ def lower(unit: Unit, functions: Sequence[FunctionDef], *, target: str, cpu: str
         is_program = bool(one.section) or (target == "host" and not one.is_static)
         is_local = not is_program and not one.is_global
         linkage = "internal" if is_local else "dso_local"
-        attribute = 0 if is_program else 2 if one.is_noinline or target == "host" else 1
+        attribute = 0 if is_program else 2 if one.is_noinline else 0 if target == "host" else 1
         scope = debug.function(one, one.name, is_local) if debug else None
         lowerer = _FunctionLowerer(module, one, scope)
         module.functions.append(lowerer.run(one.name, linkage, one.section if target == "bpf" else "", attribute))

@@ -53,7 +53,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.kernel": ("bcc_py.errors", "bcc_py.spec", "cfront.btf"),
     "bcc_py.load": (*_SPECS, "bcc_py.kernel"),
     "bcc_py.verifier": (*_SPECS, "bcc_py.verifier", "cfront.btf", "cfront.ctype", "cfront.pause"),
-    "bcc_py.jit": _SPECS,
+    "bcc_py.jit": (*_SPECS, "bcc_py.jit"),
     "bcc_py.sim": (*_KERNEL, "bcc_py.cache", "bcc_py.jit", "bcc_py.verifier", "bcc_py.syscalls", "bcc_py.sim", "cfront"),
     "bcc_py.linux": (*_KERNEL, "bcc_py.cache", "bcc_py.linux"),
     "bcc_py.table": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.spec", "bcc_py.hist", "cfront.btf", "cfront.ctype", "cfront.uapi"),
@@ -68,8 +68,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Who may import what is not ours and not Python's own.
 _PARSER = ("cfront.parse", *(f"cfront.{one}" for one in _FLOORS))
 FOREIGN = {
-    "cffi": ("bcc_py.linux.sys", "bcc_py.sim.memory", "bcc_py.jit"),
-    "llvmlite": ("cfront.emit", "cfront.run", "bcc_py.jit"),
+    "cffi": ("bcc_py.linux.sys", "bcc_py.sim.memory", "bcc_py.jit.program"),
+    "llvmlite": ("cfront.emit", "cfront.run", "bcc_py.jit.link"),
     "pycparser": _PARSER,
     "pycparserext": _PARSER,
     "click": ("bcc_py.cli", "bcc_py.verify_command", "bcc_py.tools.execsnoop", "bcc_py.tools.exitsnoop", "bcc_py.tools.syscount", "bcc_py.tools.tcpstates"),

@@ -6,10 +6,12 @@ runs on a CPU at a time; SimCpu.lock is held by whoever does."""
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
+from bcc_py.errors import FaultError
 from bcc_py.sim.memory import Runtime
 from bcc_py.sim.task import Task
+from bcc_py.spec import ProgramSpec
 
 __all__ = ["SimCpu"]
 
@@ -60,3 +62,11 @@ class SimCpu:
     def content(self, size: int) -> bytes:
         """The first size bytes of the page."""
         return bytes(self._page[:size])
+
+    def raise_fault(self, program: ProgramSpec) -> NoReturn:
+        """Raises the FaultError of a checked program, and forgets it."""
+        state = self.pointer
+        slot, address, size = int(state.fault_slot), int(state.fault_address), int(state.fault_bytes)
+        state.fault = 0
+        what = f"an access of {size} bytes at {address:#x} that it may not make" if size else "it does not end"
+        raise FaultError(f"running {program.name}: insn {slot}: {what}", address, size)

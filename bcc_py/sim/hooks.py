@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from bcc_py.errors import AttachError
+from bcc_py.sim.cpu import SimCpu
 from bcc_py.spec import Hook, HookKind
 from cfront.uapi import ProgType
 
@@ -28,7 +29,7 @@ _TYPES = {
 class Runnable(Protocol):
     """What a hook runs."""
 
-    def run(self, cpu_address: int, ctx_address: int) -> int: ...
+    def run(self, cpu: SimCpu) -> int: ...
 
 
 class SimLink:

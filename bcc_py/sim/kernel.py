@@ -27,7 +27,18 @@ from typing import Any, Protocol, runtime_checkable
 from bcc_py.cache import cached
 from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError
 from bcc_py.jit import NativeProgram, NativeTarget, compile_program
-from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine, check_pinned, shared_spec, undefined_table
+from bcc_py.kernel import (
+    Link,
+    Map,
+    Program,
+    Ring,
+    RunStats,
+    TestRun,
+    TraceLine,
+    check_pinned,
+    shared_spec,
+    undefined_table,
+)
 from bcc_py.sim import native
 from bcc_py.sim.cpu import SimCpu
 from bcc_py.sim.formats import KernelFormats
@@ -73,6 +84,8 @@ _PLAIN_CONTEXT = (ProgType.TRACEPOINT, ProgType.RAW_TRACEPOINT, ProgType.KPROBE,
 # what the machine code reaches by plain loads and stores
 _NATIVE_KINDS = frozenset(("fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "pkt", "pkt_meta"))
 _EPERM = 1
+_CPU_FIELDS = ("stack_top", "number", "tail_calls", "fault")  # what machine code reaches in struct cpu
+_CHECKED_TURNS = 1 << 33  # jumps back that a run of a checked program may make
 _USER_CS, _KERNEL_CS, _FLAGS = 0x33, 0x10, 0x246
 
 
@@ -119,7 +132,8 @@ class SimKernel:
 
     seed feeds bpf_get_prandom_u32. privileges: the capabilities that whoever loads programs has ("CAP_BPF",
     "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", which implies the others), () for an ordinary user: what Linux refuses
-    to such a loader is refused here. Raises ValueError for a number of CPUs outside 1 to 1024, and for any other
+    to such a loader is refused here. checked: programs ask before every access to memory, and FaultError is raised where
+    one was not allowed: that is the verifier's or the compiler's fault, and this how it is found. Raises ValueError for a number of CPUs outside 1 to 1024, and for any other
     capability."""
 
     is_simulated = True
@@ -127,9 +141,10 @@ class SimKernel:
 
     def __init__(
         self, source: EventSource, *, spec: str, cpus: int | None = None, seed: int = 0,
-        privileges: Iterable[str] = CAPABILITIES,
+        privileges: Iterable[str] = CAPABILITIES, checked: bool = False,
     ) -> None:
         self.spec = spec
+        self.is_checked = checked
         self.privileges = Privileges.of(privileges)
         self.cpus = source.cpus if cpus is None else max(cpus, source.cpus)
         if not 1 <= self.cpus <= _MAX_CPUS:
@@ -143,6 +158,8 @@ class SimKernel:
         if not self._state:
             raise LoadError(f"starting {spec}: out of memory", errno=12)
         self._memory.bind(self._state)
+        if checked and self._runtime.sim_check(self._state, _CHECKED_TURNS):
+            raise LoadError(f"starting {spec}: out of memory", errno=12)
         self._cpus = [SimCpu(self._runtime, self._state.cpu + number) for number in range(self.cpus)]
         for one in self._cpus:
             one.pointer.cgroup_id = CGROUP_ID
@@ -251,16 +268,16 @@ class SimKernel:
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             target = NativeTarget(
-                stack_top=self._runtime.offset_of("struct cpu", "stack_top"),
-                number=self._runtime.offset_of("struct cpu", "number"), helpers=native.helpers(),
-                maps={fd: one.native for fd, one in live.items()})
+                cpu_fields={name: self._runtime.offset_of("struct cpu", name) for name in _CPU_FIELDS},
+                helpers=native.helpers(), maps={fd: one.native for fd, one in live.items()}, function=native.function,
+                hot=native.hot(), key=native.runtime_key(), is_hardened=not self.privileges.bpf, is_checked=self.is_checked)
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
             has_context = any("ctx" in kind or "pkt" in kind for kind in verified.memory_kinds.values())
             if has_context and spec.type not in _PLAIN_CONTEXT:
                 raise NotSupportedError(
                     f"loading {spec.name}: a simulated kernel has no context for {spec.type.name.lower()} programs yet",
                     spec.type.name)
-            code = compile_program(verified, target)
+            code = compile_program(verified, target, cached)
             made = SimProgram(spec, self._take_fd(), code, used, self, has_context)
             self._programs[made.fd] = made
         return made
@@ -580,7 +597,7 @@ class SimKernel:
         with self._lock:
             for _, program in rows:
                 cpu.put(context)
-                program.run(cpu.address, cpu.page_address)
+                program.run(cpu)
                 self.runs += 1
 
     # ---- for SimProgram
@@ -615,13 +632,32 @@ class SimProgram:
         self.fd = fd
         self.kernel = kernel
         self.has_context = has_context
-        self.run = code.run
+        self._native: Any = kernel.runtime.ffi.new("struct program *")
+        self._native.enter = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64)", code.entry)
+        self._native.run = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64)", code.run_address)
         self._code = code
         self._maps = maps
         self._users = 1
         self._is_open = True
         for one in maps:
             one.retain()
+
+    @property
+    def native(self) -> Any:
+        """The runtime's struct program."""
+        return self._native
+
+    @property
+    def stats(self) -> RunStats:
+        """How often it ran, and for how long while the kernel's stats were on."""
+        return RunStats(int(self._native.runs), int(self._native.run_time_ns))
+
+    def run(self, cpu: SimCpu) -> int:
+        """r0 of one run on this CPU, on what was put there."""
+        r0 = int(self.kernel.runtime.program_run(cpu.pointer, self._native, cpu.page_address))
+        if cpu.pointer.fault:
+            cpu.raise_fault(self.spec)
+        return r0
 
     def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun:
         """Runs on ctx (at most 64 KiB; what is not given reads as zeros); repeat runs follow each other natively.

@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 from importlib import resources
 
 import cfront
 from bcc_py.cache import cached
+from bcc_py.errors import LoadError
 from bcc_py.jit import NativeHelper, NativeLibrary, host_name
+from bcc_py.sim.hot import hot_functions
 from bcc_py.sim.memory import Runtime
 from cfront.btf import Btf
 from cfront.uapi import HELPER_IDS
 
-__all__ = ["helpers", "kernel_btf", "kernel_key", "kernel_types", "runtime", "runtime_text"]
+__all__ = ["function", "helpers", "hot", "kernel_btf", "kernel_key", "kernel_types", "runtime", "runtime_key", "runtime_text"]
 
 _HEADERS = ("state.h", "api.h")
-_SOURCES = ("maps.c", "rings.c", "access.c", "print.c", "helpers.c")
+_SOURCES = ("maps.c", "rings.c", "access.c", "print.c", "helpers.c", "checked.c", "events.c")
 # a helper's definition: its name, and its parameters after the kernel
 _HELPER = re.compile(r"^[\w ]+\**\bbpf_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
 
@@ -52,6 +55,31 @@ def helpers() -> dict[int, NativeHelper]:
     code = runtime()
     defined = {name: params.count(",") for name, params in _HELPER.findall(runtime_text())}
     return {HELPER_IDS[name]: NativeHelper(code.address(f"bpf_{name}"), arity) for name, arity in defined.items()}
+
+
+def function(name: str) -> int:
+    """The address of a function of the runtime. Raises LookupError if it has none of that name."""
+    try:
+        return runtime().address(name)
+    except LoadError as error:
+        raise LookupError(f"the runtime has no function {name}") from error
+
+
+@functools.cache
+def runtime_key() -> str:
+    """A digest of the runtime's text and of the host."""
+    return hashlib.sha256(f"{host_name()}\0{runtime_text()}".encode()).hexdigest()
+
+
+@functools.cache
+def hot() -> dict[str, str]:
+    """What may be put in programs instead of being called, by name: hot.hot_functions of the runtime."""
+    def build() -> bytes:
+        ir = cfront.compile_unit(runtime_text(), filename="runtime.c", target="host", form="ir").object.decode()
+        return json.dumps(hot_functions(ir)).encode()
+
+    found: dict[str, str] = json.loads(cached("hot", (runtime_text(), host_name(), _text("hot.py")), build))
+    return found
 
 
 @functools.cache

@@ -42,7 +42,7 @@ from bcc_py.verifier.limits import (
     needed_privileges,
 )
 from bcc_py.verifier.log import Log
-from bcc_py.verifier.machine import BPF_F_SLEEPABLE, MAX_VAR_OFF
+from bcc_py.verifier.machine import BPF_F_SLEEPABLE, MAX_VAR_OFF, NO_MASK, SEVERAL_MAPS
 from bcc_py.verifier.rules import GPL_LICENSES, Refusal
 from cfront.pause import collector_paused
 from cfront.uapi import MapType
@@ -68,7 +68,8 @@ class VerifiedProgram:
     """A program that was accepted. functions: ascending, the main one first. stack_bytes: of the deepest chain
     of calls. insns_processed: as Linux counts, on all paths. memory_kinds: slot of each load and store that
     is reached -> "fp", "ctx", "map_value", "ringbuf_mem", "pkt", "pkt_meta", or several joined by "|".
-    reached: slots that some path executes; what is not among them never runs and may be left out. log: ""
+    reached: slots that some path executes; what is not among them never runs and may be left out. call_maps: slot of a
+    helper's call -> fd of the map it is about, where that is the same on every path. log: ""
     unless VerifierEnv.has_log.
 
     For a loader without CAP_PERFMON, what the code has to defend against: nospec: slots before which a speculation
@@ -86,6 +87,7 @@ class VerifiedProgram:
     nospec: frozenset[int] = frozenset()
     nospec_after: frozenset[int] = frozenset()
     masks: Mapping[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
+    call_maps: Mapping[int, int] = field(default_factory=dict)
 
 
 def verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
@@ -119,7 +121,9 @@ def _verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
     )
     return VerifiedProgram(
         program, program.insns, functions, depth, finding.insns_processed, finding.kinds, frozenset(finding.reached),
-        log.text() if log else "", frozenset(finding.nospec), frozenset(finding.nospec_after), finding.masks,
+        log.text() if log else "", frozenset(finding.nospec), frozenset(finding.nospec_after),
+        {slot: mask for slot, mask in finding.masks.items() if mask != NO_MASK},
+        {slot: fd for slot, fd in finding.call_maps.items() if fd != SEVERAL_MAPS},
     )
 
 

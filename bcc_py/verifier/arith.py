@@ -23,7 +23,7 @@ from bcc_py.verifier.domain import (
     with_low,
 )
 from bcc_py.verifier.form import ADDR_SPACE_CAST
-from bcc_py.verifier.machine import M32, MAX_VAR_OFF, Machine
+from bcc_py.verifier.machine import M32, MAX_VAR_OFF, NO_MASK, Machine
 from bcc_py.verifier.rules import Refusal
 from cfront.ctype import Record
 from cfront.uapi import MapType
@@ -229,7 +229,7 @@ class Arithmetic(Machine, ABC):
     def _sanitize_numbers(self, op: int, insn: Insn) -> None:
         """A sum of numbers at a place where another path adds to a pointer cannot be masked both ways."""
         if op in (_ADD, _SUB) and insn.code & 8 and self.slot not in self.finding.nospec:
-            self._note_mask(insn, op, (False, False, False, 0))
+            self._note_mask(insn, op, NO_MASK)
 
     def _sanitize_pointer(self, op: int, insn: Insn, pointer: Pointer, number: Scalar) -> tuple[bool, bool, bool, int] | None:
         """Notes by how far a sum may go, and leaves the way on which the processor takes the sum for one of 0 for later.

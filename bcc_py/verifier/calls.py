@@ -20,7 +20,7 @@ from bcc_py.verifier.fields import PERCPU_KPTR, has_lock
 from bcc_py.verifier.functions import Parameter
 from bcc_py.verifier.helpers import check_format, check_helper, check_map_and_helper, helper_text
 from bcc_py.verifier.limits import return_range
-from bcc_py.verifier.machine import PATH_ENDS
+from bcc_py.verifier.machine import PATH_ENDS, SEVERAL_MAPS
 from bcc_py.verifier.precision import Checkpoint
 from bcc_py.verifier.rules import Refusal
 from bcc_py.verifier.state import Frame, State
@@ -264,6 +264,9 @@ class Calls(Arguments):
         self.sources[0] = 0
         if call.map is not None:
             check_map_and_helper(call.map.type, call.map.flags, helper.id, self.type, self.attach_type)
+            fd = call.fd if not call.uid else SEVERAL_MAPS
+            if self.finding.call_maps.setdefault(self.slot, fd) != fd:
+                self.finding.call_maps[self.slot] = SEVERAL_MAPS
         if helper.name == "tail_call":
             return self._after_tail_call(way)
         if helper.moves_packet or (helper.name == "dynptr_write" and call.dynptr and call.dynptr.kind in PACKET_DYNPTRS):

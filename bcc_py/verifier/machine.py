@@ -24,11 +24,14 @@ from bcc_py.verifier.rules import GPL_LICENSES, Refusal
 from bcc_py.verifier.state import Frame, Ref, State
 from cfront.btf import Btf
 
-__all__ = ["LOADED", "M32", "MAX_STACK_BYTES", "MAX_VAR_OFF", "PATH_ENDS", "SIZES", "Finding", "Machine"]
+__all__ = ["LOADED", "M32", "MAX_STACK_BYTES", "MAX_VAR_OFF", "NO_MASK", "PATH_ENDS", "SEVERAL_MAPS", "SIZES", "Finding", "Machine"]
 
 MAX_STACK_BYTES = 512
 MAX_VAR_OFF = 1 << 29
 PATH_ENDS = -1
+SEVERAL_MAPS = -1
+# what masks holds for a sum of numbers
+NO_MASK = (False, False, False, -1)
 M32 = (1 << 32) - 1
 SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 LOADED = {1: unsigned_range(0, 0xFF), 2: unsigned_range(0, 0xFFFF), 4: UNKNOWN32, 8: UNKNOWN}
@@ -42,7 +45,7 @@ class Finding:
     each function, a multiple of 8; kinds: slot of a load or store -> kind of memory ("fp", "ctx",
     "map_value", "ringbuf_mem", "pkt", ...; several joined by "|"); reached: slots some path executes;
     async_functions: what timers call; callbacks: all that the
-    kernel calls.
+    kernel calls; call_maps: slot of a helper's call -> fd of the map it is about, SEVERAL_MAPS where paths differ.
 
     What code for a loader without CAP_PERFMON has to defend against speculation: nospec: slots before which a barrier
     stands, nospec_after: stores behind which one stands; masks: slot of a sum -> (is what is added negative, is it a
@@ -58,6 +61,7 @@ class Finding:
     nospec: set[int] = field(default_factory=set)
     nospec_after: set[int] = field(default_factory=set)
     masks: dict[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
+    call_maps: dict[int, int] = field(default_factory=dict)
 
 
 class Machine:

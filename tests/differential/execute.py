@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bcc_py.isa import Insn
 from bcc_py.jit import NativeMap, NativeTarget, compile_program
@@ -26,6 +26,7 @@ BATCH = 64
 _STATE_MAP = next(at for at, one in enumerate(MAPS) if one.name == "state")
 _FIRST = b"\0\0\0\0"  # the array's only key
 _PACKET = bytes(64)
+_CPU_FIELDS = {"stack_top": 0, "number": 8, "tail_calls": 12, "fault": 16}
 _RUN = 3  # slots of the head for each program: is it this one, call it, end
 
 
@@ -45,6 +46,11 @@ class _Joined:
     insns: tuple[Insn, ...]
     functions: tuple[Extent, ...]
     reached: frozenset[int]
+    memory_kinds: Mapping[int, str] = field(default_factory=dict)
+    call_maps: Mapping[int, int] = field(default_factory=dict)
+    nospec: frozenset[int] = frozenset()
+    nospec_after: frozenset[int] = frozenset()
+    masks: Mapping[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
 
 
 def _input(seed: int) -> bytes:
@@ -72,7 +78,7 @@ def native_results(outcomes: Sequence[Outcome], fds: Sequence[int]) -> list[Resu
     values = ctypes.addressof(memory)
     maps = {fds[_STATE_MAP]: NativeMap(values, is_array=True, values=values, max_entries=1, slot_size=STATE_BYTES)}
     state = ctypes.addressof(scratch)
-    made = compile_program(_joined(outcomes), NativeTarget(0, 8, {}, maps))
+    made = compile_program(_joined(outcomes), NativeTarget(_CPU_FIELDS, {}, maps))
     results = []
     try:
         for at, one in enumerate(outcomes):

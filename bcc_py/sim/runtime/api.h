@@ -3,6 +3,10 @@
 struct sim *sim_new(u32 cpus, u64 kernel_start, u8 *kernel_bytes, u64 seed);
 void sim_free(struct sim *sim);
 
+s32 sim_check(struct sim *sim, u64 turns);
+u64 program_run(struct cpu *cpu, struct program *program, u64 ctx);
+void batch_run(struct cpu *cpu, struct batch *batch);
+
 struct map *map_new(struct sim *sim, u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags, s32 *error);
 void map_free(struct sim *sim, struct map *map);
 s32 map_read(struct sim *sim, struct map *map, const u8 *key, u8 *value);

@@ -57,6 +57,7 @@ struct map {
 };
 
 struct sim;
+struct checks;
 
 /* One CPU as the program that runs on it sees it: its clock, its current task, its stack. The first argument
    of every helper, and of every function that is made from a BPF function. */
@@ -81,7 +82,58 @@ struct cpu {
     u32 unused;
     u8 *page; /* page_size bytes: where a hook may put what the program gets */
     u64 page_size;
+    struct checks *checks; /* null unless programs are checked */
+    u32 fault;             /* set when a checked access, call or turn failed: the program ends */
+    u32 fault_slot;
+    u64 fault_address;
+    u64 fault_bytes;
     u64 apart[8]; /* two CPUs share no cache line */
+};
+
+/* What a checked program may touch of its own: the frames of the functions that are running. turns: how many jumps
+   back it may still make, of limit. */
+struct checks {
+    struct segment frames[512];
+    u32 depth;
+    u32 unused;
+    u64 turns;
+    u64 limit;
+};
+
+/* A loaded program. run: what the kernel calls; enter: what a tail call calls. */
+struct program {
+    u64 (*enter)(struct cpu *cpu, u64 ctx);
+    u64 (*run)(struct cpu *cpu, u64 ctx);
+    u64 runs;
+    u64 run_time_ns; /* counted while sim.has_stats */
+};
+
+/* Who runs, as it lies in struct cpu from pid on. */
+struct who {
+    u32 pid;
+    u32 tgid;
+    u32 uid;
+    u32 gid;
+    u8 comm[16];
+    u64 task;
+    u64 cgroup_id;
+    struct segment *user;
+    u32 user_count;
+    u32 unused;
+};
+
+/* Events of one kind on one CPU, one after the other. Where times, tasks or offsets is null, the clock stays, the task
+   stays, and contexts lie stride bytes apart. */
+struct batch {
+    struct program **programs;
+    u64 program_count;
+    u64 count;
+    u8 *contexts;
+    u64 stride;
+    u64 *offsets; /* count + 1 of them: where each context begins, and the last one ends */
+    u64 *times;
+    u32 *tasks; /* indices of who */
+    struct who *who;
 };
 
 /* One simulated kernel: its CPUs, its memory, its trace pipe. */
@@ -100,5 +152,7 @@ struct sim {
     u32 owned_room;
     struct segment *owned; /* native memory a program may be shown, ascending */
     struct ring trace;
+    u32 has_stats;
+    u32 running; /* threads that are inside a batch or a program */
     struct cpu *cpu; /* cpus of them */
 };

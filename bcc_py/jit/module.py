@@ -1,0 +1,108 @@
+"""A whole program as LLVM's text.
+
+@run(cpu, ctx) is what the kernel calls: it notes where the program's stack begins, and that no tail call was made.
+@enter(cpu, ctx) is what a tail call calls. @repeat(cpu, ctx, count) runs without Python in between. Behind them stand a
+function for each BPF function, and of NativeTarget.hot what they use, down to what is only declared."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterable
+
+from bcc_py.isa import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
+from bcc_py.jit.function import Function
+from bcc_py.jit.target import NativeTarget, Verified
+
+__all__ = ["llvm_ir", "map_numbers"]
+
+_LDDW = 0x18
+_NAME = re.compile(r"@\"?([\w.]+)\"?")
+_INTRINSICS = {
+    **{f"llvm.bswap.i{bits}": f"declare i{bits} @llvm.bswap.i{bits}(i{bits})" for bits in (16, 32, 64)},
+    "llvm.memset.p0.i64": "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
+    "llvm.frameaddress.p0": "declare ptr @llvm.frameaddress.p0(i32)",
+}
+_BARRIERS = {
+    "x86_64": ("declare void @llvm.x86.sse2.lfence()", "call void @llvm.x86.sse2.lfence()"),
+    "aarch64": ("declare void @llvm.aarch64.isb(i32)", "call void @llvm.aarch64.isb(i32 15)"),
+}
+
+
+def map_numbers(program: Verified) -> dict[int, int]:
+    """The descriptors of maps that the code names, each with its number, which its symbols carry."""
+    fds = dict.fromkeys(
+        one.imm for slot, one in enumerate(program.insns)
+        if one.code == _LDDW and one.src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE) and slot in program.reached)
+    return {fd: number for number, fd in enumerate(fds)}
+
+
+def llvm_ir(program: Verified, target: NativeTarget) -> str:
+    """LLVM's text for the whole program. Raises NotSupportedError for what has no native form."""
+    numbers = map_numbers(program)
+    functions = [Function(program, extent, target, numbers) for extent in program.functions]
+    texts = [one.text() for one in functions]
+    declared: dict[str, str] = dict(_INTRINSICS)
+    for one in functions:
+        declared |= one.symbols
+    declared |= _hot_closure({name for one in functions for name in one.hot}, target)
+    declared |= _barrier()
+    if target.is_checked:
+        declared["check_begin"] = "declare i64 @check_begin(ptr)"
+    globals_ = [f"@{kind}_{number} = external global i8" for number in numbers.values() for kind in ("map", "values")]
+    if target.observe:
+        globals_.append("@observed = internal global [11 x i64] zeroinitializer")
+    return "\n".join([*globals_, *declared.values(), *_entries(target), *texts])
+
+
+def _barrier() -> dict[str, str]:
+    declaration, call = _BARRIERS.get(platform.machine(), ("", "fence seq_cst"))
+    text = f"define internal void @speculation_barrier() alwaysinline nounwind {{\n  {call}\n  ret void\n}}"
+    name = _NAME.search(declaration)
+    return {**({name[1]: declaration} if name else {}), "speculation_barrier": text}
+
+
+def _hot_closure(wanted: Iterable[str], target: NativeTarget) -> dict[str, str]:
+    """wanted and whatever they name, by name."""
+    found: dict[str, str] = {}
+    left = list(wanted)
+    while left:
+        name = left.pop()
+        text = target.hot.get(name)
+        if name in found or text is None:
+            continue
+        found[name] = text
+        left += _NAME.findall(text)
+    return found
+
+
+def _entries(target: NativeTarget) -> list[str]:
+    fields = target.cpu_fields
+    return [
+        "define i64 @enter(ptr %cpu, i64 %ctx) nounwind {",
+        "  %r0 = call i64 @f0(ptr %cpu, i64 %ctx, i64 0, i64 0, i64 0, i64 0)",
+        "  ret i64 %r0",
+        "}",
+        "define i64 @run(ptr %cpu, i64 %ctx) nounwind noinline {",
+        "  %frame = call ptr @llvm.frameaddress.p0(i32 0)",
+        "  %top = ptrtoint ptr %frame to i64",
+        f"  %stack_top = getelementptr i8, ptr %cpu, i64 {fields['stack_top']}",
+        f"  %tail_calls = getelementptr i8, ptr %cpu, i64 {fields['tail_calls']}",
+        "  store i64 %top, ptr %stack_top",
+        "  store i32 0, ptr %tail_calls",
+        *(["  call i64 @check_begin(ptr %cpu)"] if target.is_checked else []),
+        "  %r0 = call i64 @f0(ptr %cpu, i64 %ctx, i64 0, i64 0, i64 0, i64 0)",
+        "  ret i64 %r0",
+        "}",
+        "define i64 @repeat(ptr %cpu, i64 %ctx, i64 %count) nounwind {",
+        "  br label %again",
+        "again:",
+        "  %done = phi i64 [0, %0], [%more, %again]",
+        "  %r0 = call i64 @run(ptr %cpu, i64 %ctx)",
+        "  %more = add i64 %done, 1",
+        "  %is_over = icmp uge i64 %more, %count",
+        "  br i1 %is_over, label %end, label %again",
+        "end:",
+        "  ret i64 %r0",
+        "}",
+    ]

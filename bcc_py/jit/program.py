@@ -1,0 +1,124 @@
+"""A verified program -> a NativeProgram, from the cache if the same was made before.
+
+What the code depends on besides the program (verdict, shapes of the maps, the runtime, this package, the host) is in the
+key under which the object is kept; addresses are not, they are symbols."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cffi
+
+from bcc_py.isa import encode
+from bcc_py.jit.link import CodeObject, host_name, link, make_assembly, make_object
+from bcc_py.jit.module import llvm_ir, map_numbers
+from bcc_py.jit.target import NativeMap, NativeTarget, Verified
+from bcc_py.spec import ProgramSpec
+
+__all__ = ["NativeProgram", "compile_program", "native_assembly"]
+
+_ffi = cffi.FFI()
+_ffi.cdef("typedef unsigned long long u64;")
+_Keep = Callable[[str, tuple[str, ...], Callable[[], bytes]], bytes]
+
+
+class NativeProgram:
+    """Machine code of one program. run may be called until close; target's kernel must be alive. entry, run_address: of
+    the code that a tail call, and the kernel, calls."""
+
+    def __init__(self, spec: ProgramSpec, engine: Any) -> None:
+        self.spec = spec
+        self._engine: Any = engine
+        self.entry = int(engine.get_function_address("enter"))
+        self.run_address = int(engine.get_function_address("run"))
+        self._run: Any = _ffi.cast("u64 (*)(u64, u64)", self.run_address)
+        self._repeat: Any = _ffi.cast("u64 (*)(u64, u64, u64)", engine.get_function_address("repeat"))
+
+    def run(self, cpu_address: int, ctx_address: int) -> int:
+        """r0 (64 bits) of one run on this CPU, on the context at this native address."""
+        return int(self._run(cpu_address, ctx_address))
+
+    def repeat(self, cpu_address: int, ctx_address: int, count: int) -> int:
+        """r0 of the last of count runs (at least one), without Python in between."""
+        return int(self._repeat(cpu_address, ctx_address, count))
+
+    def close(self) -> None:
+        """Gives the code back. Idempotent."""
+        self._run = self._repeat = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+
+def compile_program(program: Verified, target: NativeTarget, keep: _Keep | None = None) -> NativeProgram:
+    """Machine code for program on target. keep: bcc_py.cache.cached, or None to make it anew; what is hardened is never
+    kept, for its constants are hidden anew each time. Raises NotSupportedError for what has no native form."""
+    numbers = map_numbers(program)
+
+    def build() -> bytes:
+        return make_object(llvm_ir(program, target)).to_bytes()
+
+    if keep is None or target.is_hardened or target.observe:
+        kept = build()
+    else:
+        kept = keep("code", _key(program, target, numbers), build)
+    engine = link(CodeObject.from_bytes(kept), functools.partial(_address_of, target, {n: fd for fd, n in numbers.items()}))
+    return NativeProgram(program.spec, engine)
+
+
+def native_assembly(program: Verified, target: NativeTarget) -> str:
+    """The assembly text compile_program would link, for people."""
+    return make_assembly(llvm_ir(program, target))
+
+
+def _address_of(target: NativeTarget, fds: Mapping[int, int], symbol: str) -> int:
+    kind, _, rest = symbol.partition("_")
+    if kind in ("map", "values") and rest.isdigit():
+        one = target.maps[fds[int(rest)]]
+        return one.address if kind == "map" else one.values or one.address
+    if kind == "helper" and rest.isdigit():
+        return target.helpers[int(rest)].address
+    if kind == "kfunc":
+        return target.kernel_functions[rest].address
+    try:
+        return target.function(symbol)
+    except LookupError:
+        return 0
+
+
+def _key(program: Verified, target: NativeTarget, numbers: Mapping[int, int]) -> tuple[str, ...]:
+    insns = [one._replace(imm=numbers[one.imm]) if one.code == 0x18 and one.src in (1, 2) and one.imm in numbers else one
+             for one in program.insns]
+    maps = [_map_key(target.maps[fd]) for fd in numbers if fd in target.maps]
+    return (
+        _own_digest(), host_name(), target.key, program.spec.name, encode(insns).hex(),
+        repr([(one.start, one.end, one.stack_bytes) for one in program.functions]), _digest(sorted(program.reached)),
+        _digest(sorted(program.memory_kinds.items())), repr(sorted((slot, numbers.get(fd)) for slot, fd in program.call_maps.items())),
+        repr((sorted(program.nospec), sorted(program.nospec_after), sorted(program.masks.items()))),
+        repr(sorted(program.spec.kernel_functions.items())), repr(sorted(target.wide_fields.items())),
+        f"checked={target.is_checked}", *maps,
+    )
+
+
+def _map_key(one: NativeMap) -> str:
+    rest = (one.is_array, one.max_entries, one.slot_size, one.cpu_stride, one.is_arena, sorted(one.inline.items(), key=repr))
+    return repr(rest)
+
+
+def _digest(rows: object) -> str:
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+@functools.cache
+def _own_digest() -> str:
+    """Words for this package as it is installed: another one may make other code."""
+    words = []
+    for one in sorted(os.scandir(os.path.dirname(__file__)), key=lambda entry: entry.name):
+        if one.name.endswith(".py"):
+            found = one.stat()
+            words.append(f"{one.name} {found.st_size} {found.st_mtime_ns}")
+    return _digest(words)

@@ -1,0 +1,68 @@
+/* Events by the thousand: an array of contexts goes through the programs of a hook without Python in between. One thread
+   a CPU; what threads share (maps, rings, the trace pipe) takes care of itself. */
+
+enum { CLOCK_MONOTONIC = 1 };
+
+struct timespec {
+    s64 seconds;
+    s64 ns;
+};
+
+s32 clock_gettime(s32 clock, struct timespec *now);
+
+static u64 real_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (u64)now.seconds * 1000000000ull + (u64)now.ns;
+}
+
+static u64 run_timed(struct cpu *cpu, struct program *program, u64 ctx)
+{
+    u64 begin;
+    u64 r0;
+    if (!cpu->sim->has_stats)
+        return program->run(cpu, ctx);
+    begin = real_ns();
+    r0 = program->run(cpu, ctx);
+    __atomic_fetch_add(&program->run_time_ns, real_ns() - begin, RELAXED);
+    return r0;
+}
+
+/* One run; its r0. */
+u64 program_run(struct cpu *cpu, struct program *program, u64 ctx)
+{
+    u64 r0;
+    __atomic_fetch_add(&cpu->sim->running, 1, ACQUIRE);
+    r0 = run_timed(cpu, program, ctx);
+    __atomic_fetch_add(&program->runs, 1, RELAXED);
+    __atomic_fetch_sub(&cpu->sim->running, 1, RELEASE);
+    return r0;
+}
+
+void batch_run(struct cpu *cpu, struct batch *batch)
+{
+    u64 at;
+    u64 one;
+    __atomic_fetch_add(&cpu->sim->running, 1, ACQUIRE);
+    cpu->context_size = batch->stride;
+    for (at = 0; at < batch->count; at++) {
+        if (batch->offsets) {
+            cpu->context = batch->contexts + batch->offsets[at];
+            cpu->context_size = batch->offsets[at + 1] - batch->offsets[at];
+        } else {
+            cpu->context = batch->contexts + at * batch->stride;
+        }
+        if (batch->times && batch->times[at] > cpu->time_ns)
+            cpu->time_ns = batch->times[at];
+        if (batch->tasks)
+            memcpy(&cpu->pid, &batch->who[batch->tasks[at]], sizeof(struct who));
+        for (one = 0; one < batch->program_count; one++)
+            run_timed(cpu, batch->programs[one], (u64)cpu->context);
+    }
+    for (at = 0; at < batch->program_count; at++)
+        __atomic_fetch_add(&batch->programs[at]->runs, batch->count, RELAXED);
+    cpu->context = cpu->page;
+    cpu->context_size = cpu->page_size;
+    __atomic_fetch_sub(&cpu->sim->running, 1, RELEASE);
+}
