@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 from bcc_py.errors import FaultError
 from bcc_py.sim.memory import Runtime
 from bcc_py.sim.task import Task
-from bcc_py.spec import ProgramSpec
 
-__all__ = ["SimCpu"]
+__all__ = ["SimCpu", "describe"]
 
 _COMM_BYTES = 15
 
@@ -32,18 +31,12 @@ class SimCpu:
 
     def enter(self, task: Task, time_ns: int) -> None:
         """From now on it is this time, and task runs here."""
-        state = self.pointer
-        state.time_ns = time_ns
-        state.pid, state.tgid, state.uid, state.gid = task.pid, task.tgid, task.uid, task.gid
-        state.task = task.address
-        state.comm = task.comm.encode(errors="surrogateescape")[:_COMM_BYTES].ljust(16, b"\0")
-        self.see_memory(task)
+        self.pointer.time_ns = time_ns
+        describe(task, self.pointer, self._null)
 
     def see_memory(self, task: Task) -> None:
         """User addresses are task's."""
-        memory = task.memory
-        self.pointer.user = memory.segments if memory is not None else self._null
-        self.pointer.user_count = memory.count if memory is not None else 0
+        _show_memory(task, self.pointer, self._null)
 
     def put(self, content: bytes) -> None:
         """Lays out what the next program gets; what an earlier, longer context left behind becomes zeros. Raises
@@ -63,10 +56,24 @@ class SimCpu:
         """The first size bytes of the page."""
         return bytes(self._page[:size])
 
-    def raise_fault(self, program: ProgramSpec) -> NoReturn:
-        """Raises the FaultError of a checked program, and forgets it."""
+    def raise_fault(self, name: str) -> NoReturn:
+        """Raises the FaultError of a checked program, and forgets it. name: of the program."""
         state = self.pointer
         slot, address, size = int(state.fault_slot), int(state.fault_address), int(state.fault_bytes)
         state.fault = 0
         what = f"an access of {size} bytes at {address:#x} that it may not make" if size else "it does not end"
-        raise FaultError(f"running {program.name}: insn {slot}: {what}", address, size)
+        raise FaultError(f"running {name}: insn {slot}: {what}", address, size)
+
+
+def describe(task: Task, row: Any, null: Any) -> None:
+    """Writes who runs: task. row: a struct who or a struct cpu."""
+    row.pid, row.tgid, row.uid, row.gid = task.pid, task.tgid, task.uid, task.gid
+    row.task = task.address
+    row.comm = task.comm.encode(errors="surrogateescape")[:_COMM_BYTES].ljust(16, b"\0")
+    _show_memory(task, row, null)
+
+
+def _show_memory(task: Task, row: Any, null: Any) -> None:
+    memory = task.memory
+    row.user = memory.segments if memory is not None else null
+    row.user_count = memory.count if memory is not None else 0

@@ -16,12 +16,13 @@ CONFIG_ARCH_HAS_SYSCALL_WRAPPER."""
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import hashlib
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from bcc_py.cache import cached
@@ -40,7 +41,8 @@ from bcc_py.kernel import (
     undefined_table,
 )
 from bcc_py.sim import native
-from bcc_py.sim.cpu import SimCpu
+from bcc_py.sim.cpu import SimCpu, describe
+from bcc_py.sim.events import SimHook
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
 from bcc_py.sim.maps import SimMap, SimPerfRing, SimRing, SimRingBuffer
@@ -458,9 +460,11 @@ class SimKernel:
 
     def close(self) -> None:
         """Detaches everything and gives all memory back; handles that are left become closed ones. Idempotent."""
-        with self._lock:
+        with self._lock, contextlib.ExitStack() as quiet:
             if not self._is_open:
                 return
+            for cpu in self._cpus:
+                quiet.enter_context(cpu.lock)
             self._is_open = False
             for ring in self._rings:
                 ring.close()
@@ -589,16 +593,81 @@ class SimKernel:
     def _regs(self, function: str, regs: Mapping[str, int]) -> bytes:
         return _pack_regs({"ip": self.function_address(function), "cs": _KERNEL_CS, "flags": _FLAGS, **regs})
 
-    def _fire(self, kind: HookKind, name: str, context: bytes) -> None:
+    def _fire(self, kind: HookKind, name: str, context: bytes) -> int:
         rows = self._hooks.programs(kind, name)
         if not rows:
-            return
+            return 0
         cpu = self._cpu
-        with self._lock:
+        with self._lock, cpu.lock:
             for _, program in rows:
                 cpu.put(context)
                 program.run(cpu)
                 self.runs += 1
+        return len(rows)
+
+    # ---- firing by hand (events.py)
+
+    def hook(self, kind: HookKind | str, name: str) -> SimHook:
+        """A hook of this kernel, to be fired by hand: hook("tracepoint", "sched:sched_switch"). Raises AttachError where
+        there is none of that name, ValueError for a kind that does not exist."""
+        hook = Hook(HookKind(kind), name)
+        self._check_open("opening a hook")
+        self._check_hook(hook)
+        return SimHook(self, hook)
+
+    def fire(self, hook: Hook, context: bytes) -> int:
+        """Runs what is attached on context, on the current CPU; how many programs ran."""
+        self._check_open(f"firing {hook}")
+        return self._fire(hook.kind, hook.name, context)
+
+    @contextlib.contextmanager
+    def running(self, hook: Hook) -> Iterator[list[Any]]:
+        """The runtime's structs of the programs attached there, which stay alive meanwhile."""
+        with self._lock:
+            self._check_open(f"firing {hook}")
+            programs = [one for _, one in self._hooks.programs(hook.kind, hook.name) if isinstance(one, SimProgram)]
+            for one in programs:
+                one.retain()
+        before = [one.stats.runs for one in programs]
+        try:
+            yield [one.native for one in programs]
+        finally:
+            with self._lock:
+                self.runs += sum(one.stats.runs - runs for one, runs in zip(programs, before, strict=True))
+                for one in programs:
+                    one.release()
+
+    @property
+    def current_cpu(self) -> SimCpu:
+        return self._cpu
+
+    def cpu(self, number: int) -> SimCpu:
+        return self._cpus[number]
+
+    def describe(self, task: Task, row: Any) -> None:
+        """Writes the struct who of task."""
+        describe(task, row, self._runtime.ffi.NULL)
+        row.cgroup_id = CGROUP_ID
+
+    def after_batch(self, cpus: Iterable[SimCpu]) -> None:
+        """The clock is where the last of cpus came to. Raises FaultError if a checked program did what it must not."""
+        faulty = []
+        for one in cpus:
+            self._now_ns = max(self._now_ns, int(one.pointer.time_ns))
+            if one.pointer.fault:
+                one.pointer.fault = 0
+                faulty.append(one)
+        if faulty:
+            faulty[0].raise_fault("a batch")
+
+    @property
+    def has_stats(self) -> bool:
+        """Whether the time that programs take is counted (SimProgram.stats)."""
+        return bool(self._state.has_stats)
+
+    @has_stats.setter
+    def has_stats(self, is_wanted: bool) -> None:
+        self._state.has_stats = is_wanted
 
     # ---- for SimProgram
 
@@ -656,7 +725,7 @@ class SimProgram:
         """r0 of one run on this CPU, on what was put there."""
         r0 = int(self.kernel.runtime.program_run(cpu.pointer, self._native, cpu.page_address))
         if cpu.pointer.fault:
-            cpu.raise_fault(self.spec)
+            cpu.raise_fault(self.spec.name)
         return r0
 
     def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun:

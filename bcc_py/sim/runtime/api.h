@@ -6,6 +6,9 @@ void sim_free(struct sim *sim);
 s32 sim_check(struct sim *sim, u64 turns);
 u64 program_run(struct cpu *cpu, struct program *program, u64 ctx);
 void batch_run(struct cpu *cpu, struct batch *batch);
+s32 check_offsets(const u64 *offsets, u64 count, u64 size);
+s32 check_below(const u32 *numbers, u64 count, u32 limit);
+s32 is_named(const u32 *numbers, u64 count, u32 wanted);
 
 struct map *map_new(struct sim *sim, u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags, s32 *error);
 void map_free(struct sim *sim, struct map *map);

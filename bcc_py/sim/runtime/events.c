@@ -40,29 +40,66 @@ u64 program_run(struct cpu *cpu, struct program *program, u64 ctx)
     return r0;
 }
 
+static void enter_event(struct cpu *cpu, struct batch *batch, u64 at)
+{
+    if (batch->offsets) {
+        cpu->context = batch->contexts + batch->offsets[at];
+        cpu->context_size = batch->offsets[at + 1] - batch->offsets[at];
+    } else {
+        cpu->context = batch->contexts + at * batch->stride;
+    }
+    if (batch->times && batch->times[at] > cpu->time_ns)
+        cpu->time_ns = batch->times[at];
+    if (batch->tasks)
+        memcpy(&cpu->pid, &batch->who[batch->tasks[at]], sizeof(struct who));
+}
+
 void batch_run(struct cpu *cpu, struct batch *batch)
 {
     u64 at;
     u64 one;
     __atomic_fetch_add(&cpu->sim->running, 1, ACQUIRE);
     cpu->context_size = batch->stride;
-    for (at = 0; at < batch->count; at++) {
-        if (batch->offsets) {
-            cpu->context = batch->contexts + batch->offsets[at];
-            cpu->context_size = batch->offsets[at + 1] - batch->offsets[at];
-        } else {
-            cpu->context = batch->contexts + at * batch->stride;
-        }
-        if (batch->times && batch->times[at] > cpu->time_ns)
-            cpu->time_ns = batch->times[at];
-        if (batch->tasks)
-            memcpy(&cpu->pid, &batch->who[batch->tasks[at]], sizeof(struct who));
+    for (at = batch->first; at < batch->end && !__atomic_load_n(&batch->must_stop, RELAXED); at++) {
+        if (batch->cpus && batch->cpus[at] != cpu->number)
+            continue;
+        enter_event(cpu, batch, at);
         for (one = 0; one < batch->program_count; one++)
             run_timed(cpu, batch->programs[one], (u64)cpu->context);
+        batch->runs++;
     }
-    for (at = 0; at < batch->program_count; at++)
-        __atomic_fetch_add(&batch->programs[at]->runs, batch->count, RELAXED);
+    for (one = 0; one < batch->program_count; one++)
+        __atomic_fetch_add(&batch->programs[one]->runs, batch->runs, RELAXED);
     cpu->context = cpu->page;
     cpu->context_size = cpu->page_size;
     __atomic_fetch_sub(&cpu->sim->running, 1, RELEASE);
+}
+
+/* Is it false that offsets ascend and end within size? */
+s32 check_offsets(const u64 *offsets, u64 count, u64 size)
+{
+    u64 at;
+    for (at = 0; at < count; at++)
+        if (offsets[at] > offsets[at + 1])
+            return 1;
+    return offsets[count] > size;
+}
+
+/* Is one of numbers not below limit? */
+s32 check_below(const u32 *numbers, u64 count, u32 limit)
+{
+    u64 at;
+    for (at = 0; at < count; at++)
+        if (numbers[at] >= limit)
+            return 1;
+    return 0;
+}
+
+s32 is_named(const u32 *numbers, u64 count, u32 wanted)
+{
+    u64 at;
+    for (at = 0; at < count; at++)
+        if (numbers[at] == wanted)
+            return 1;
+    return 0;
 }

@@ -122,18 +122,23 @@ struct who {
     u32 unused;
 };
 
-/* Events of one kind on one CPU, one after the other. Where times, tasks or offsets is null, the clock stays, the task
-   stays, and contexts lie stride bytes apart. */
+/* Events first to end of an array, those of one CPU where cpus says so, one after the other. Where times, tasks, cpus or
+   offsets is null, the clock stays, the task stays, all events are meant, and contexts lie stride bytes apart. */
 struct batch {
     struct program **programs;
     u64 program_count;
-    u64 count;
+    u64 first;
+    u64 end;
+    u64 runs; /* of each program, when it is over */
     u8 *contexts;
     u64 stride;
-    u64 *offsets; /* count + 1 of them: where each context begins, and the last one ends */
+    u64 *offsets; /* where each context begins, and behind the last one its end */
     u64 *times;
     u32 *tasks; /* indices of who */
+    u32 *cpus;
     struct who *who;
+    u32 must_stop;
+    u32 unused;
 };
 
 /* One simulated kernel: its CPUs, its memory, its trace pipe. */
