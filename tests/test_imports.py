@@ -59,6 +59,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.table": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.spec", "bcc_py.hist", "cfront.btf", "cfront.ctype", "cfront.uapi"),
     "bcc_py.bpf": ("bcc_py", "cfront"),
     "bcc_py.verdict": (*_SPECS, "bcc_py.elf", "bcc_py.load", "bcc_py.verifier"),
+    "bcc_py.conformance": (*_SPECS, "bcc_py.elf", "bcc_py.jit", "bcc_py.sim", "bcc_py.verifier"),
     "bcc_py.verify_command": ("bcc_py.errors", "bcc_py.verdict", "bcc_py.verifier"),
     "bcc_py": ("bcc_py.bpf", "bcc_py.errors", "bcc_py.table", "bcc_py.verdict"),
     "bcc_py.cli": ("bcc_py.bpf", "bcc_py.errors"),
@@ -72,7 +73,7 @@ FOREIGN = {
     "llvmlite": ("cfront.emit", "cfront.run", "bcc_py.jit.link"),
     "pycparser": _PARSER,
     "pycparserext": _PARSER,
-    "click": ("bcc_py.cli", "bcc_py.verify_command", "bcc_py.tools.execsnoop", "bcc_py.tools.exitsnoop", "bcc_py.tools.syscount", "bcc_py.tools.tcpstates"),
+    "click": ("bcc_py.cli", "bcc_py.conformance", "bcc_py.verify_command", "bcc_py.tools.execsnoop", "bcc_py.tools.exitsnoop", "bcc_py.tools.syscount", "bcc_py.tools.tcpstates"),
 }
 
 

@@ -1,7 +1,8 @@
 """A whole program as LLVM's text.
 
 @run(cpu, ctx) is what the kernel calls: it notes where the program's stack begins, and that no tail call was made.
-@enter(cpu, ctx) is what a tail call calls. @repeat(cpu, ctx, count) runs without Python in between. Behind them stand a
+@call(cpu, r1, r2) is the
+same with two registers. @enter(cpu, ctx) is what a tail call calls. @repeat(cpu, ctx, count) runs without Python in between. Behind them stand a
 function for each BPF function, and of NativeTarget.hot what they use, down to what is only declared."""
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ def _entries(target: NativeTarget) -> list[str]:
         "  ret i64 %r0",
         "}",
         "define i64 @run(ptr %cpu, i64 %ctx) nounwind noinline {",
+        "  %r0 = call i64 @call(ptr %cpu, i64 %ctx, i64 0)",
+        "  ret i64 %r0",
+        "}",
+        "define i64 @call(ptr %cpu, i64 %r1, i64 %r2) nounwind {",
         "  %frame = call ptr @llvm.frameaddress.p0(i32 0)",
         "  %top = ptrtoint ptr %frame to i64",
         f"  %stack_top = getelementptr i8, ptr %cpu, i64 {fields['stack_top']}",
@@ -91,7 +96,7 @@ def _entries(target: NativeTarget) -> list[str]:
         "  store i64 %top, ptr %stack_top",
         "  store i32 0, ptr %tail_calls",
         *(["  call i64 @check_begin(ptr %cpu)"] if target.is_checked else []),
-        "  %r0 = call i64 @f0(ptr %cpu, i64 %ctx, i64 0, i64 0, i64 0, i64 0)",
+        "  %r0 = call i64 @f0(ptr %cpu, i64 %r1, i64 %r2, i64 0, i64 0, i64 0)",
         "  ret i64 %r0",
         "}",
         "define i64 @repeat(ptr %cpu, i64 %ctx, i64 %count) nounwind {",

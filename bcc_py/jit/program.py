@@ -37,6 +37,7 @@ class NativeProgram:
         self.run_address = int(engine.get_function_address("run"))
         self._run: Any = _ffi.cast("u64 (*)(u64, u64)", self.run_address)
         self._repeat: Any = _ffi.cast("u64 (*)(u64, u64, u64)", engine.get_function_address("repeat"))
+        self._call: Any = _ffi.cast("u64 (*)(u64, u64, u64)", engine.get_function_address("call"))
 
     def run(self, cpu_address: int, ctx_address: int) -> int:
         """r0 (64 bits) of one run on this CPU, on the context at this native address."""
@@ -46,9 +47,13 @@ class NativeProgram:
         """r0 of the last of count runs (at least one), without Python in between."""
         return int(self._repeat(cpu_address, ctx_address, count))
 
+    def call(self, cpu_address: int, r1: int, r2: int) -> int:
+        """r0 of one run that begins with these two registers: for programs whose context is not all that they get."""
+        return int(self._call(cpu_address, r1, r2))
+
     def close(self) -> None:
         """Gives the code back. Idempotent."""
-        self._run = self._repeat = None
+        self._run = self._repeat = self._call = None
         if self._engine is not None:
             self._engine.close()
             self._engine = None

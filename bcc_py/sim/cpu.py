@@ -12,7 +12,9 @@ from bcc_py.errors import FaultError
 from bcc_py.sim.memory import Runtime
 from bcc_py.sim.task import Task
 
-__all__ = ["SimCpu", "describe"]
+__all__ = ["CPU_FIELDS", "SimCpu", "describe"]
+
+CPU_FIELDS = ("stack_top", "number", "tail_calls", "fault")  # what machine code reaches in struct cpu
 
 _COMM_BYTES = 15
 

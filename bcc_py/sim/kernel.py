@@ -41,7 +41,7 @@ from bcc_py.kernel import (
     undefined_table,
 )
 from bcc_py.sim import native
-from bcc_py.sim.cpu import SimCpu, describe
+from bcc_py.sim.cpu import CPU_FIELDS, SimCpu, describe
 from bcc_py.sim.events import SimHook
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
@@ -86,7 +86,6 @@ _PLAIN_CONTEXT = (ProgType.TRACEPOINT, ProgType.RAW_TRACEPOINT, ProgType.KPROBE,
 # what the machine code reaches by plain loads and stores
 _NATIVE_KINDS = frozenset(("fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "pkt", "pkt_meta"))
 _EPERM = 1
-_CPU_FIELDS = ("stack_top", "number", "tail_calls", "fault")  # what machine code reaches in struct cpu
 _CHECKED_TURNS = 1 << 33  # jumps back that a run of a checked program may make
 _USER_CS, _KERNEL_CS, _FLAGS = 0x33, 0x10, 0x246
 
@@ -270,7 +269,7 @@ class SimKernel:
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             target = NativeTarget(
-                cpu_fields={name: self._runtime.offset_of("struct cpu", name) for name in _CPU_FIELDS},
+                cpu_fields={name: self._runtime.offset_of("struct cpu", name) for name in CPU_FIELDS},
                 helpers=native.helpers(), maps={fd: one.native for fd, one in live.items()}, function=native.function,
                 hot=native.hot(), key=native.runtime_key(), is_hardened=not self.privileges.bpf, is_checked=self.is_checked)
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]

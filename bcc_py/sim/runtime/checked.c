@@ -29,15 +29,20 @@ static s64 fault(struct cpu *cpu, u64 address, u64 bytes, u64 slot)
     return -EFAULT;
 }
 
+static int lies_in(u64 start, u64 end, u64 address, u64 bytes)
+{
+    return address >= start && address <= end && end - address >= bytes;
+}
+
 s64 check_access(struct cpu *cpu, u64 address, u64 bytes, u64 slot)
 {
     struct checks *checks = cpu->checks;
     u64 room = 0;
     u32 i;
     for (i = checks->depth; i; i--)
-        if (address >= checks->frames[i - 1].start && address + bytes <= checks->frames[i - 1].end)
+        if (lies_in(checks->frames[i - 1].start, checks->frames[i - 1].end, address, bytes))
             return 0;
-    if (address - (u64)cpu->context < cpu->context_size && address + bytes <= (u64)cpu->context + cpu->context_size)
+    if (lies_in((u64)cpu->context, (u64)cpu->context + cpu->context_size, address, bytes))
         return 0;
     if (in_owned(cpu->sim, address, &room) && room >= bytes)
         return 0;
