@@ -10,20 +10,20 @@ interrupt stops the threads between two events before it goes on."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeAlias
 
+from bcc_py.sim.cpu import SimCpu
+from bcc_py.sim.memory import Runtime
 from bcc_py.sim.task import Task
 from bcc_py.spec import Hook
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
+__all__ = ["Buffer", "Fires", "SimHook"]
 
-    from bcc_py.sim.cpu import SimCpu
-    from bcc_py.sim.kernel import SimKernel
-
-__all__ = ["SimHook"]
+Buffer: TypeAlias = "bytes | bytearray | memoryview | array[Any] | Any"  # whatever shows its bytes: NumPy's arrays too
 
 _SMALL = 20_000  # events that are run where they are: sooner over than a thread has begun
 _WAIT_S = 0.05
@@ -41,10 +41,27 @@ class _Arrays:
     cpus: Any
 
 
+class Fires(Protocol):
+    """The kernel, as a hook that is fired by hand knows it (SimKernel)."""
+
+    spec: str
+    cpus: int
+
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def current_cpu(self) -> SimCpu: ...
+    def cpu(self, number: int) -> SimCpu: ...
+    def fire(self, hook: Hook, context: bytes) -> int: ...
+    def running(self, hook: Hook) -> AbstractContextManager[list[Any]]: ...
+    def describe(self, task: Task, row: Any) -> None: ...
+    def after_batch(self, cpus: Iterable[SimCpu]) -> None: ...
+
+
 class SimHook:
     """A place to attach, to be fired by hand. hook: which."""
 
-    def __init__(self, kernel: SimKernel, hook: Hook) -> None:
+    def __init__(self, kernel: Fires, hook: Hook) -> None:
         self.hook = hook
         self._kernel = kernel
 
