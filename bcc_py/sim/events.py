@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from bcc_py.sim.cpu import SimCpu
-from bcc_py.sim.memory import Runtime
 from bcc_py.sim.task import Task
 from bcc_py.spec import Hook
 
@@ -48,7 +47,7 @@ class Fires(Protocol):
     cpus: int
 
     @property
-    def runtime(self) -> Runtime: ...
+    def runtime(self) -> Any: ...
     @property
     def current_cpu(self) -> SimCpu: ...
     def cpu(self, number: int) -> SimCpu: ...
