@@ -6,16 +6,18 @@ linux mark asks the running kernel again."""
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from bcc_py.errors import LoadError, NotSupportedError
 from bcc_py.isa import Insn, encode
-from bcc_py.jit import NativeHelper, NativeLibrary, NativeMap, NativeTarget, compile_program, llvm_ir
+from bcc_py.jit import NativeHelper, NativeLibrary, NativeMap, NativeTarget, compile_program, llvm_ir, native_assembly
+from bcc_py.jit.link import make_object
 from bcc_py.linux import sys as linux_sys
 from bcc_py.spec import ProgramSpec
 from cfront.uapi import ProgType
@@ -36,9 +38,13 @@ class _Extent:
 
 @dataclass(frozen=True)
 class _Accepted:
-    """Stands for what the verifier gives."""
+    """Stands for what the verifier gives. extra: where functions begin that nobody calls by a call."""
 
     insns: tuple[Insn, ...]
+    extra: tuple[int, ...] = ()
+    nospec: frozenset[int] = frozenset()
+    nospec_after: frozenset[int] = frozenset()
+    masks: Mapping[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
 
     @property
     def spec(self) -> ProgramSpec:
@@ -46,7 +52,7 @@ class _Accepted:
 
     @property
     def functions(self) -> Sequence[_Extent]:
-        starts = sorted({0} | {at + 1 + one.imm for at, one in enumerate(self.insns) if one.code == 0x85 and one.src == 1})
+        starts = sorted({0, *self.extra} | {at + 1 + one.imm for at, one in enumerate(self.insns) if one.code == 0x85 and one.src == 1})
         return [_Extent(start, end) for start, end in zip(starts, [*starts[1:], len(self.insns)], strict=True)]
 
     @property
@@ -60,9 +66,6 @@ class _Accepted:
         return {slot: fds[0] for slot, one in enumerate(self.insns) if one.code == 0x85 and fds}
 
     memory_kinds: ClassVar[Mapping[int, str]] = {}
-    nospec: ClassVar[frozenset[int]] = frozenset()
-    nospec_after: ClassVar[frozenset[int]] = frozenset()
-    masks: ClassVar[Mapping[int, tuple[bool, bool, bool, int]]] = {}
 
 
 def _target(helpers: dict[int, NativeHelper] | None = None, maps: dict[int, NativeMap] | None = None) -> NativeTarget:
@@ -216,3 +219,98 @@ def test_a_closed_program_can_be_closed_again() -> None:
 def test_bytes_that_are_no_object_are_refused() -> None:
     with pytest.raises(LoadError, match="linking a native object"):
         NativeLibrary(b"no ELF at all")
+
+
+# ---- what a loader without privileges gets
+
+_SECRET = 0x12345678
+
+
+def _hardened(insns: Sequence[Insn], **more: Any) -> Any:
+    return compile_program(replace(_Accepted(tuple(insns)), **more), replace(_target(), is_hardened=True))
+
+
+@pytest.mark.parametrize("insns", [
+    [Insn(0xB7, 0, 0, 0, _SECRET), Insn(0x95)],
+    [Insn(0xB4, 0, 0, 0, _SECRET), Insn(0x95)],
+    [Insn(0x18, 0, 0, 0, _SECRET), Insn(0, 0, 0, 0, _SECRET), Insn(0x95)],
+    [Insn(0x62, 10, 0, -4, _SECRET), Insn(0x61, 0, 10, -4), Insn(0x95)],
+    [Insn(0xBF, 0, 1), Insn(0x07, 0, 0, 0, _SECRET), Insn(0x95)],
+    [Insn(0xBF, 0, 1), Insn(0x15, 0, 0, 1, _SECRET), Insn(0xB7), Insn(0x95)],
+])
+def test_a_hardened_programs_constants_are_not_in_its_code(insns: list[Insn]) -> None:
+    plain, hidden = _code_of(insns, False), _code_of(insns, True)
+    assert _SECRET.to_bytes(4, "little") in plain
+    assert _SECRET.to_bytes(4, "little") not in hidden
+    assert _hardened(insns).run(_ADDRESS, _SECRET) == _run(insns, _SECRET)
+
+
+def _code_of(insns: Sequence[Insn], is_hardened: bool) -> bytes:
+    return make_object(llvm_ir(_Accepted(tuple(insns)), replace(_target(), is_hardened=is_hardened))).content
+
+
+def test_a_hardened_machine_computes_what_linux_computed() -> None:
+    group = _with_own_callees(cases())[::7]
+    wrong = []
+    for first in range(0, len(group), 64):
+        part = group[first : first + 64]
+        made = _hardened(_joined(part))
+        wrong += [name for at, (name, _) in enumerate(part) if made.run(_ADDRESS, at) & 0xFFFFFFFF != _RESULTS[name]]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("op", "is_negative", "limit", "number", "moved"), [
+    (0x0F, False, 16, 0, 0), (0x0F, False, 16, 16, 16), (0x0F, False, 16, 17, 0), (0x0F, False, 16, -1, 0),
+    (0x0F, True, 16, -16, -16), (0x0F, True, 16, -17, 0), (0x0F, True, 16, 1, 0), (0x0F, False, 0, 1, 0),
+    (0x1F, False, 16, 8, -8), (0x1F, False, 16, 17, 0), (0x1F, True, 16, -8, 8), (0x1F, True, 16, -17, 0),
+])
+def test_a_masked_sum_stays_within_its_limit(op: int, is_negative: bool, limit: int, number: int, moved: int) -> None:
+    insns = (Insn(0xB7, 0, 0, 0, 1000), Insn(op, 0, 1), Insn(0x95))
+    made = _hardened(insns, masks={1: (is_negative, False, True, limit)})
+    assert made.run(_ADDRESS, number & (1 << 64) - 1) == 1000 + moved
+
+
+def test_a_masked_sum_whose_pointer_is_the_source() -> None:
+    insns = (Insn(0xB7, 2, 0, 0, 1000), Insn(0xBF, 0, 1), Insn(0x0F, 0, 2), Insn(0x95))
+    made = _hardened(insns, masks={2: (False, False, False, 8)})
+    assert [made.run(_ADDRESS, number) for number in (3, 8, 9)] == [1003, 1008, 1000]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the barrier's name is this machine's")
+def test_barriers_stand_where_the_verifier_wants_them() -> None:
+    insns = (Insn(0x7B, 10, 1, -8), Insn(0x79, 0, 10, -8), Insn(0x95))
+    assert "lfence" not in native_assembly(_Accepted(insns), _target())
+    for where in ({"nospec": frozenset({1})}, {"nospec_after": frozenset({0})}):
+        assert native_assembly(replace(_Accepted(insns), **where), _target()).count("lfence") >= 1
+
+
+def test_may_goto_ends_a_loop() -> None:
+    insns = (Insn(0xB7), Insn(0x07, 0, 0, 0, 1), Insn(0xE5, 0, 0, 1), Insn(0x05, 0, 0, -3), Insn(0x95))
+    assert _run(insns) == (1 << 23) + 1
+
+
+def test_a_loop_helper_calls_back() -> None:
+    """r0 = bpf_loop(5, function, &sum, 0), plus what the function summed up."""
+    main = [Insn(0x7A, 10, 0, -8, 100), Insn(0xB7, 1, 0, 0, 5), Insn(0x18, 2, 4, 0, 8), Insn(0), Insn(0xBF, 3, 10),
+            Insn(0x07, 3, 0, 0, -8), Insn(0xB7, 4), Insn(0x85, 0, 0, 0, 181), Insn(0x79, 1, 10, -8), Insn(0x0F, 0, 1), Insn(0x95)]
+    called = [Insn(0x79, 3, 2), Insn(0x0F, 3, 1), Insn(0x7B, 2, 3), Insn(0xB7, 0), Insn(0x55, 1, 0, 1, 3), Insn(0xB7, 0, 0, 0, 1),
+              Insn(0x95)]
+    program = _Accepted((*main, *called), extra=(11,))
+    made = compile_program(program, _target())
+    assert made.run(_ADDRESS, 0) == 4 + 100 + 0 + 1 + 2 + 3
+
+
+def test_the_same_object_serves_other_maps() -> None:
+    """Objects hold no addresses: what was made for one map's memory runs on another's."""
+    kept: dict[tuple[str, ...], bytes] = {}
+
+    def keep(kind: str, parts: tuple[str, ...], build: Callable[[], bytes]) -> bytes:
+        return kept.setdefault((kind, *parts), build()) if (kind, *parts) not in kept else kept[(kind, *parts)]
+
+    insns = (Insn(0x18, 1, 2, 0, 7), Insn(0), Insn(0x79, 0, 1), Insn(0x95))
+    results = []
+    for number in (11, 12):
+        values = (ctypes.c_uint64 * 1)(number)
+        made = compile_program(_Accepted(insns), _target(maps={7: NativeMap(0, True, ctypes.addressof(values), 1, 8)}), keep)
+        results.append(made.run(_ADDRESS, 0))
+    assert results == [11, 12] and len(kept) == 1

@@ -91,7 +91,7 @@ class Function(Memory):
         self._line(f"store i64 {_MAX_MAY_GOTO}, ptr %turns")
         self._line(f"%stack = alloca [{STACK_BYTES} x i8], align 16")
         self._line(f"%used = getelementptr i8, ptr %stack, i64 {STACK_BYTES - self.stack_bytes}")
-        self._line(f"call void @llvm.memset.p0.i64(ptr align 8 %used, i8 0, i64 {self.stack_bytes}, i1 false)")
+        self._line(f"call void @llvm.memset.p0.i64(ptr align 8 %used, i8 {self.target.fill}, i64 {self.stack_bytes}, i1 false)")
         for n in range(10):
             self._line(f"store i64 {f'%a{n}' if 1 <= n <= 5 else 0}, ptr %r{n}")
         self._forget_places()

@@ -105,7 +105,7 @@ def _key(program: Verified, target: NativeTarget, numbers: Mapping[int, int]) ->
         _digest(sorted(program.memory_kinds.items())), repr(sorted((slot, numbers.get(fd)) for slot, fd in program.call_maps.items())),
         repr((sorted(program.nospec), sorted(program.nospec_after), sorted(program.masks.items()))),
         repr(sorted(program.spec.kernel_functions.items())), repr(sorted(target.wide_fields.items())),
-        f"checked={target.is_checked}", *maps,
+        f"checked={target.is_checked} fill={target.fill}", *maps,
     )
 
 

@@ -104,7 +104,7 @@ class NativeTarget:
     wide_fields: (offset, bytes) of a context's field that stands for an address -> place in the context of its 64 bits.
     is_hardened: no constant of the program appears in the code, and what verification marks is defended. is_checked:
     every access to memory asks check_access, and loops are bounded. observe: called with (slot, the eleven registers)
-    before every instruction, for tests; 0: nobody."""
+    before every instruction, for tests; 0: nobody. fill: the byte that unwritten stack holds."""
 
     cpu_fields: Mapping[str, int] = field(default_factory=dict)
     helpers: Mapping[int, NativeHelper] = field(default_factory=dict)
@@ -117,3 +117,4 @@ class NativeTarget:
     is_hardened: bool = False
     is_checked: bool = False
     observe: int = 0
+    fill: int = 0
