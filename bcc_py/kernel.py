@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bcc_py.errors import MapError
+from bcc_py.rings import Records
 from bcc_py.spec import Hook, MapSpec, ProgramSpec
 from cfront.btf import TypeSource
 
@@ -69,10 +70,19 @@ class Link(Protocol):
 
 
 class Ring(Protocol):
-    """The reading side of one perf event array or ring buffer. consume() hands all that is there to the
-    callback given at opening and returns how many records it handed over."""
+    """The reading side of one perf event array or ring buffer (rings.py). consume() hands all that is there to the
+    callback given at opening and returns how many records it handed over. on_records: gets them many at a time, and
+    stands for that callback; lost: how many the reader was told of that found no room; take_all(): all that is there,
+    handed to nobody."""
 
+    lost: int
+
+    @property
+    def on_records(self) -> Callable[[Records], bool]: ...
+    @on_records.setter
+    def on_records(self, deliver: Callable[[Records], bool]) -> None: ...
     def consume(self) -> int: ...
+    def take_all(self) -> list[Records]: ...
     def close(self) -> None: ...
 
 

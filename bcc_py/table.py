@@ -4,7 +4,8 @@ Input: a live map, its kernel, and the C types of key, leaf and record. Output: 
 instances (HashTable, Array, PerCpuHash, ...), or a source of records (PerfEventArray, RingBuf).
 
 Invariant: a Key, a Leaf and an event class have exactly the size and the offsets of their C types; what a
-table gives back is a copy, which nothing in the map or the ring changes afterwards.
+table gives back is a copy, which nothing in the map or the ring changes afterwards (records are copied many at a time:
+rings.py).
 
 Records without bit-fields become packed ctypes structures with their padding spelled out as char arrays
 `__pad_N` (N: the index of the member behind it) and `__pad_end`, as BCC does, so that any C layout fits.
@@ -13,15 +14,19 @@ per-CPU leaf of any size is taken, and an event class knows typedefs, nested str
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import functools
+import importlib
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 from bcc_py.errors import KeyNotFound, MapError, NotSupportedError
 from bcc_py.hist import LINEAR_SLOTS, LOG2_SLOTS, linear_hist, log2_hist
 from bcc_py.kernel import Kernel, Map, Ring
+from bcc_py.rings import Records
 from cfront.ctype import Array as ArrayType
 from cfront.ctype import CType, Enum, Integer, Pointer, Record, round_up
 from cfront.uapi import MapType
@@ -39,6 +44,9 @@ _SIMPLE: dict[str, Any] = {
 }
 _BY_SIZE = {1: (ctypes.c_ubyte, ctypes.c_byte), 2: (ctypes.c_ushort, ctypes.c_short), 4: (ctypes.c_uint, ctypes.c_int),
             8: (ctypes.c_ulonglong, ctypes.c_longlong), 16: (ctypes.c_ulonglong * 2, ctypes.c_ulonglong * 2)}
+
+_KEPT_CHUNKS = 16  # of records: addresses that a callback kept are good for about a million bytes more
+_BATCH_PAGES = 64  # of each CPU's perf ring that is only read in batches
 
 
 # ---- C types as ctypes classes ----
@@ -104,22 +112,6 @@ def _check_layout(record: Record, made: Any) -> None:
         raise NotSupportedError(
             f"reading {record} from Python: ctypes lays its bit-fields out differently (read them in C, or give the map"
             " a struct without bit-fields)", "bit-fields")
-
-
-# ---- records on their way to a callback ----
-
-
-class _RecordAddress(int):
-    """The address of a record's bytes, as BCC's callbacks get it, which keeps the bytes alive."""
-
-    memory: Any
-
-
-def _record_address(record: memoryview) -> _RecordAddress:
-    memory = ctypes.create_string_buffer(bytes(record), max(len(record), 1))
-    address = _RecordAddress(ctypes.addressof(memory))
-    address.memory = memory
-    return address
 
 
 # ---- tables ----
@@ -442,9 +434,18 @@ class PerCpuArray(_PerCpu, ArrayBase):
 
 
 class _Records(Table):
-    """A table that carries records. `ring` is its reading side once it is opened, for Kernel.poll."""
+    """A table that carries records. `ring` is its reading side once it is opened, for Kernel.poll. lost: how many records
+    found no room since then."""
 
     ring: Ring | None = None
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._now: Records | None = None  # what is being handed over
+        self._slots: Any = None  # its records as ctypes, where all are alike
+        self._base = 0  # address of the first one's bytes
+        self._recent: deque[Records] = deque(maxlen=_KEPT_CHUNKS)  # addresses in them are good for a while
+        self._slot_classes: dict[tuple[int, int], Any] = {}
 
     @functools.cached_property
     def Event(self) -> Any:
@@ -455,28 +456,102 @@ class _Records(Table):
                 self.name)
         return ctypes_from_ctype(self._event_type)
 
+    @property
+    def lost(self) -> int:
+        return self.ring.lost if self.ring is not None else 0
+
     def event(self, data: Any) -> Any:
-        """A copy of the record at data (what a callback was given), as an instance of its C type.
+        """The record at data (what a callback was given), as an instance of its C type: a view that may be kept.
 
-        data: the callback's argument, or any address or ctypes pointer to enough bytes."""
+        data: the callback's argument, or any address or ctypes pointer to enough bytes, which are copied. Raises MapError
+        for a record that is shorter than its type."""
+        now = self._now
+        if now is not None:
+            at = now.done - 1
+            if self._slots is not None and data == self._base + at * now.stride:
+                return self._slots[at].event
+            if isinstance(data, int) and 0 <= data - now.address < len(now.memory):
+                return self._view(now, data - now.address)
+        return self.Event.from_buffer_copy(ctypes.string_at(data, ctypes.sizeof(self.Event)))
+
+    def _view(self, records: Records, offset: int) -> Any:
+        offsets, sizes = records.places
+        at = bisect.bisect_right(offsets, offset) - 1
+        room = offsets[at] + sizes[at] - offset if at >= 0 else 0
         size = ctypes.sizeof(self.Event)
-        if isinstance(data, _RecordAddress):
-            if ctypes.sizeof(data.memory) < size:
-                raise MapError(
-                    f"reading a record of {self.name}: {ctypes.sizeof(data.memory)} bytes, its type takes {size}", self.name)
-            return self.Event.from_buffer_copy(data.memory)
-        return self.Event.from_buffer_copy(ctypes.string_at(data, size))
+        if room < size:
+            raise MapError(f"reading a record of {self.name}: {max(room, 0)} bytes, its type takes {size}", self.name)
+        return self.Event.from_buffer(records.memory, offset)
 
-    def _opened(self, ring: Ring) -> None:
+    def _show(self, records: Records) -> None:
+        """From now on event() is asked about these."""
+        self._now, self._slots = records, None
+        self._recent.append(records)
+        if records.stride and self._event_type is not None and records.size >= ctypes.sizeof(self.Event):
+            kind = self._slot_class(records.stride, records.size)
+            if kind is not None:
+                self._slots = (kind * records.count).from_buffer(records.memory, records.first)
+                self._base = records.address + records.first
+
+    def _slot_class(self, stride: int, size: int) -> Any:
+        """A record and what lies between it and the next. The last one has nothing behind it but its own padding."""
+        made = self._slot_classes.get((stride, size))
+        if made is None:
+            gap = stride - ctypes.sizeof(self.Event)
+            rows = [("event", self.Event), *([("gap", ctypes.c_char * gap)] if gap else [])]
+            made = self._slot_classes[stride, size] = type("Slot", (ctypes.Structure,), {"_pack_": 1, "_layout_": "ms", "_fields_": rows})
+        return made
+
+    def _opened(self, ring: Ring, deliver: Callable[[Records], bool]) -> None:
         if self.ring is not None:
             self.ring.close()
+        ring.on_records = deliver
         self.ring = ring
+
+    def read_batch(self) -> Any:
+        """Every record that is there, taken out of the ring: a NumPy structured array, one element a record, with the
+        fields of its C type, in order (of several CPUs: one CPU's after the other's). What a callback would have got, it
+        then does not get. Opens the buffer if nobody has. `lost` says how many found no room.
+
+        Raises NotSupportedError without NumPy (pip install numpy), MapError for a record that is shorter than its type."""
+        numpy = _numpy()
+        if self.ring is None:
+            self._open_for_batches()
+        assert self.ring is not None, "it was opened"
+        try:
+            dtype = numpy.dtype(self.Event)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise NotSupportedError(f"reading {self.name} in a batch: NumPy has no type like a record's ({error})", "numpy") from error
+        parts = [self._as_array(numpy, dtype, one) for one in self.ring.take_all()]
+        return numpy.concatenate(parts) if len(parts) > 1 else parts[0] if parts else numpy.empty(0, dtype)
+
+    def _as_array(self, numpy: Any, dtype: Any, records: Records) -> Any:
+        count = records.count - records.done
+        if records.stride and records.size >= dtype.itemsize:
+            first = records.first + records.done * records.stride
+            return numpy.ndarray((count,), dtype, records.memory, first, (records.stride,)).copy()
+        made = numpy.empty(count, dtype)
+        for at, record in enumerate(records):
+            if len(record) < dtype.itemsize:
+                raise MapError(f"reading a record of {self.name}: {len(record)} bytes, its type takes {dtype.itemsize}", self.name)
+            made[at] = numpy.frombuffer(record[: dtype.itemsize], dtype)[0]
+        return made
+
+    def _open_for_batches(self) -> None:
+        """Opens the reading side for whoever wants no callback."""
 
     def close(self) -> None:
         """Closes the reading side, once."""
         ring, self.ring = self.ring, None
         if ring is not None:
             ring.close()
+
+
+def _numpy() -> Any:
+    try:
+        return importlib.import_module("numpy")
+    except ImportError as error:
+        raise NotSupportedError("reading records in a batch needs NumPy (pip install numpy)", "numpy") from error
 
 
 class PerfEventArray(_Records, ArrayBase):
@@ -492,16 +567,28 @@ class PerfEventArray(_Records, ArrayBase):
         if page_cnt < 1 or page_cnt & (page_cnt - 1):
             raise MapError(f"opening perf buffer {self.name}: page_cnt {page_cnt} is not a power of two", self.name)
 
-        def record(cpu: int, view: memoryview) -> None:
-            callback(cpu, _record_address(view), len(view))
-
         def lost(cpu: int, count: int) -> None:
             if lost_cb is not None:
                 lost_cb(count)
             else:
                 sys.stderr.write(f"Possibly lost {count} samples\n")
 
-        self._opened(self.kernel.open_perf_buffer(self.map, record, lost, page_cnt))
+        def deliver(records: Records) -> bool:
+            self._show(records)
+            offsets, sizes = records.places
+            cpu, base = records.cpu, records.address
+            while records.done < records.count:
+                at = records.done
+                records.done = at + 1
+                callback(cpu, base + offsets[at], sizes[at])
+                if self._now is not records:  # the callback has read on
+                    self._show(records)
+            return True
+
+        self._opened(self.kernel.open_perf_buffer(self.map, _nobody, lost, page_cnt), deliver)
+
+    def _open_for_batches(self) -> None:
+        self.open_perf_buffer(_nobody, _BATCH_PAGES, _nobody)
 
 
 class RingBuf(_Records):
@@ -510,16 +597,34 @@ class RingBuf(_Records):
     def open_ring_buffer(self, callback: Callable[[Any, Any, int], object], ctx: Any = None) -> None:
         """Has polling call callback(ctx, data, size) for every record; an int below zero ends that poll."""
 
-        def record(view: memoryview) -> object:
-            return callback(ctx, _record_address(view), len(view))
+        def deliver(records: Records) -> bool:
+            self._show(records)
+            offsets, sizes = records.places
+            base = records.address
+            while records.done < records.count:
+                at = records.done
+                records.done = at + 1
+                answer = callback(ctx, base + offsets[at], sizes[at])
+                if answer is not None and isinstance(answer, int) and answer < 0:
+                    return False
+                if self._now is not records:  # the callback has read on
+                    self._show(records)
+            return True
 
-        self._opened(self.kernel.open_ring_buffer(self.map, record))
+        self._opened(self.kernel.open_ring_buffer(self.map, _nobody), deliver)
+
+    def _open_for_batches(self) -> None:
+        self.open_ring_buffer(_nobody)
 
     def __len__(self) -> int:
         return 0
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())
+
+
+def _nobody(*given: object) -> None:
+    """Takes what nobody waits for."""
 
 
 _CLASSES: dict[MapType, type[Table]] = {

@@ -34,6 +34,7 @@ from bcc_py.linux import attach, feature, sys
 from bcc_py.linux.btf_walk import loadable
 from bcc_py.linux.config import config
 from bcc_py.linux.ring import PerfBuffer, RingBuffer
+from bcc_py.rings import Records
 from bcc_py.spec import Hook, MapSpec, ProgramSpec, Sharing
 from cfront.btf import Btf, JoinedTypes, TypeSource
 from cfront.ctype import round_up
@@ -158,8 +159,27 @@ class _Ring(_Owned):
     def fds(self) -> list[int]:
         return self.inner.fds
 
+    @property
+    def on_records(self) -> Callable[[Records], bool]:
+        return self.inner.on_records
+
+    @on_records.setter
+    def on_records(self, deliver: Callable[[Records], bool]) -> None:
+        self.inner.on_records = deliver
+
+    @property
+    def lost(self) -> int:
+        return self.inner.lost
+
+    @lost.setter
+    def lost(self, count: int) -> None:
+        self.inner.lost = count
+
     def consume(self) -> int:
         return self.inner.consume()
+
+    def take_all(self) -> list[Records]:
+        return self.inner.take_all()
 
 
 class LinuxKernel:

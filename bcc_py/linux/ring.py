@@ -5,9 +5,8 @@ perf_event_header and a body, and may wrap around the end. RingBuffer: one for a
 bpf_ringbuf_*; its pages are mapped twice in a row, so no record wraps, and each begins with its length
 and the busy and discard bits.
 
-Invariant: every record is copied out, and the position moved past it, before the callback runs: what
-a callback keeps, raises or closes cannot make memory be read that is gone, nor a record be seen twice.
-consume() stops at the head it found when it began, so it ends however fast the kernel writes.
+Invariant: records are copied out, many at a time, and the position moved past them, before any callback runs
+(bcc_py/rings.py). consume() stops at the head it found when it began, so it ends however fast the kernel writes.
 
 Source: kernel/events/ring_buffer.c and the comment on struct perf_event_mmap_page in
 include/uapi/linux/perf_event.h; kernel/bpf/ringbuf.c."""
@@ -20,6 +19,7 @@ from collections.abc import Callable
 
 from bcc_py.errors import AttachError, MapError, NotSupportedError
 from bcc_py.linux import sys
+from bcc_py.rings import Reader, Records, each, each_of_cpu
 
 __all__ = ["PerfBuffer", "RingBuffer"]
 
@@ -30,6 +30,8 @@ _DATA_HEAD, _DATA_TAIL = 1024, 1032  # bytes into struct perf_event_mmap_page
 _RECORD_LOST, _RECORD_SAMPLE = 2, 9
 _HEADER = struct.Struct("<IHH")
 
+_LARGEST_RECORD = 65536  # of a perf ring
+_SPARE = 16  # bytes behind the records that were copied (Records.stride)
 _BUSY, _DISCARD, _LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
 
 
@@ -58,21 +60,26 @@ class _CpuRing:
             return bytes(view[start : start + size])
         return bytes(view[start:room]) + bytes(view[: size - (room - start)])
 
+    @property
+    def size(self) -> int:
+        return self._mask + 1
+
     def close(self) -> None:
         self.mapping.close()
         sys.close(self.fd)
 
 
-class PerfBuffer:
+class PerfBuffer(Reader):
     """A perf event array's rings. callback(cpu, record): record has the size the kernel gives it, that is
     round_up(size + 4, 8) - 4 bytes, the last of them padding; lost(cpu, count). pages: for each CPU."""
 
     def __init__(
         self, map_fd: int, name: str, callback: Callable[[int, memoryview], None], lost: Callable[[int, int], None], pages: int
     ) -> None:
+        super().__init__(each_of_cpu(callback), lost)
         if pages < 1 or pages & (pages - 1):
             raise MapError(f"opening perf buffer {name}: {pages} pages is not a power of two", name)
-        self._name, self._map_fd, self._callback, self._lost = name, map_fd, callback, lost
+        self._name, self._map_fd = name, map_fd
         self._rings: list[_CpuRing] = []
         self._is_closed = False
         try:
@@ -93,43 +100,54 @@ class PerfBuffer:
         """What to poll."""
         return [one.fd for one in self._rings]
 
-    def consume(self) -> int:
-        return sum(self._consume(ring) for ring in list(self._rings))
+    @property
+    def is_open(self) -> bool:
+        return not self._is_closed
 
-    def _consume(self, ring: _CpuRing) -> int:
-        if self._is_closed:
-            return 0
-        head = ring.mapping.load_acquire(_DATA_HEAD)
-        count = 0
-        try:
-            while ring.position < head and not self._is_closed:
-                count += self._hand_over(ring, head)
-        finally:
-            if not self._is_closed:
+    def _ends(self) -> list[int]:
+        return [ring.mapping.load_acquire(_DATA_HEAD) for ring in self._rings]
+
+    def _take(self, at: int, end: int, room: int) -> Records | None:
+        ring = self._rings[at]
+        begin = ring.position
+        size = min(end - begin, ring.size)
+        if size <= 0:
+            return None
+        memory = bytearray(ring.copy(begin, min(size, max(room, _LARGEST_RECORD)) if room else size)) + bytearray(_SPARE)
+        offsets, sizes, used, lost = self._walk(ring, memory, size, room)
+        ring.position = begin + used
+        ring.mapping.store_release(_DATA_TAIL, ring.position)
+        stride, length = _alike(offsets, sizes, 12)
+        return Records(ring.cpu, memory, len(offsets), lambda: (offsets, sizes), first=offsets[0] if offsets else 0, size=length,
+                       stride=stride, lost=lost)
+
+    def _walk(self, ring: _CpuRing, memory: bytearray, size: int, room: int) -> tuple[list[int], list[int], int, int]:
+        """(offsets and sizes of the samples, bytes gone through, records lost behind them). What tells of losses ends it."""
+        offsets: list[int] = []
+        sizes: list[int] = []
+        at, end = 0, len(memory) - _SPARE
+        while at + 8 <= end and (not room or at < room):
+            kind, _, total = _HEADER.unpack_from(memory, at)
+            if total < 8 or total > size - at:
+                ring.position += size
                 ring.mapping.store_release(_DATA_TAIL, ring.position)
-        return count
-
-    def _hand_over(self, ring: _CpuRing, head: int) -> int:
-        """Moves past one record and gives it to its callback; 1 if it was a sample."""
-        kind, _, size = _HEADER.unpack(ring.copy(ring.position, 8))
-        if size < 8 or size > head - ring.position:
-            ring.position = head
-            raise MapError(f"reading perf buffer {self._name}: a record of {size} bytes on cpu {ring.cpu}", self._name)
-        body = ring.copy(ring.position + 8, size - 8)
-        ring.position += size
-        if kind == _RECORD_SAMPLE and len(body) >= 4:
-            length = int.from_bytes(body[:4], "little")
-            self._callback(ring.cpu, memoryview(body)[4 : 4 + length])
-            return 1
-        if kind == _RECORD_LOST and len(body) >= 16:
-            self._lost(ring.cpu, int.from_bytes(body[8:16], "little"))
-        return 0
+                raise MapError(f"reading perf buffer {self._name}: a record of {total} bytes on cpu {ring.cpu}", self._name)
+            if at + total > end:
+                break
+            if kind == _RECORD_SAMPLE and total >= 12:
+                offsets.append(at + 12)
+                sizes.append(min(int.from_bytes(memory[at + 8 : at + 12], "little"), total - 12))
+            at += total
+            if kind == _RECORD_LOST and total >= 24:
+                return offsets, sizes, at, int.from_bytes(memory[at - total + 16 : at - total + 24], "little")
+        return offsets, sizes, at, 0
 
     def close(self) -> None:
         """Takes the rings out of the map and unmaps them, once."""
         if self._is_closed:
             return
         self._is_closed = True
+        self.forget_kept()
         for ring in self._rings:
             try:
                 sys.map_delete(self._map_fd, struct.pack("=I", ring.cpu), self._name)
@@ -139,11 +157,12 @@ class PerfBuffer:
         self._rings.clear()
 
 
-class RingBuffer:
+class RingBuffer(Reader):
     """A BPF ring buffer. callback(record); an int below zero ends this consume(). size: bytes, as the map has."""
 
     def __init__(self, map_fd: int, name: str, size: int, callback: Callable[[memoryview], object]) -> None:
-        self._name, self._fd, self._callback = name, map_fd, callback
+        super().__init__(each(callback))
+        self._name, self._fd = name, map_fd
         self._size = size
         self._is_closed = False
         self._consumer = sys.Mapping(map_fd, _PAGE, 0, True, f"ring buffer {name}")
@@ -158,31 +177,49 @@ class RingBuffer:
         """What to poll."""
         return [] if self._is_closed else [self._fd]
 
-    def consume(self) -> int:
-        if self._is_closed:
-            return 0
-        position = self._consumer.load_acquire(0)
-        head = self._producer.load_acquire(0)
-        count = 0
-        while position < head and not self._is_closed:
-            offset = _PAGE + (position & (self._size - 1))
-            word = self._producer.load_acquire_u32(offset)
+    @property
+    def is_open(self) -> bool:
+        return not self._is_closed
+
+    def _ends(self) -> list[int]:
+        return [self._producer.load_acquire(0)]
+
+    def _take(self, at: int, end: int, room: int) -> Records | None:
+        begin = self._consumer.load_acquire(0)
+        start = _PAGE + (begin & (self._size - 1))
+        offsets: list[int] = []
+        sizes: list[int] = []
+        used = 0
+        while begin + used < end and (not room or used < room):
+            word = self._producer.load_acquire_u32(start + used)
             if word & _BUSY:
                 break
             length = word & _LENGTH
-            record = bytes(self._producer.view[offset + 8 : offset + 8 + length])
-            position += -(-(length + 8) // 8) * 8
-            self._consumer.store_release(0, position)
             if not word & _DISCARD:
-                count += 1
-                answer = self._callback(memoryview(record))
-                if isinstance(answer, int) and answer < 0:
-                    break
-        return count
+                offsets.append(used + 8)
+                sizes.append(length)
+            used += -(-(length + 8) // 8) * 8
+        if not used:
+            return None
+        memory = bytearray(self._producer.view[start : start + used]) + bytearray(_SPARE)
+        self._consumer.store_release(0, begin + used)
+        stride, size = _alike(offsets, sizes, 8)
+        return Records(0, memory, len(offsets), lambda: (offsets, sizes), first=offsets[0] if offsets else 0, size=size, stride=stride)
 
     def close(self) -> None:
         """Unmaps, once; the map itself stays open."""
         if not self._is_closed:
             self._is_closed = True
+            self.forget_kept()
             self._consumer.close()
             self._producer.close()
+
+
+def _alike(offsets: list[int], sizes: list[int], head: int) -> tuple[int, int]:
+    """(bytes from each record to the next, bytes of each), (0, 0) if they are not all alike. head: bytes in front of one."""
+    if not sizes:
+        return 0, 0
+    size = sizes[0]
+    stride = offsets[1] - offsets[0] if len(offsets) > 1 else -(-(size + head) // 8) * 8
+    is_even = offsets[-1] - offsets[0] == stride * (len(offsets) - 1) and sizes.count(size) == len(sizes)
+    return (stride, size) if is_even and len(set(map(int.__sub__, offsets[1:], offsets[:-1]))) <= 1 else (0, 0)

@@ -54,6 +54,10 @@ class SimCpu:
         self.pointer.context = self.pointer.page
         self.pointer.context_size = self.pointer.page_size
 
+    def note_used(self, size: int) -> None:
+        """size bytes of the page were written to by a batch."""
+        self._used = max(self._used, size)
+
     def content(self, size: int) -> bytes:
         """The first size bytes of the page."""
         return bytes(self._page[:size])

@@ -77,7 +77,7 @@ class SimHook:
         """Runs what is attached on each of many contexts; how many there were.
 
         contexts: bytes-like, not copied: contexts of size bytes each, or, with offsets (n + 1 of 64 bits, ascending),
-        of any sizes. times: ns on the kernel's clock, 64 bits for each event; a clock never runs back. tasks: tasks,
+        of any sizes; one that is shorter than what a program reads is followed by zeros. times: ns on the kernel's clock, 64 bits for each event; a clock never runs back. tasks: tasks,
         and 32 bits for each event: which of them it happens in. cpus: None: on the current CPU; a number: on CPUs 0 to
         it, each with an even share in order; or 32 bits for each event: its CPU. CPUs run at the same time; on each,
         events keep their order.
@@ -146,9 +146,11 @@ class SimHook:
         def go(cpu: SimCpu, batch: Any) -> None:
             with cpu.lock:
                 run(cpu.pointer, batch)
+                cpu.note_used(int(batch.context_bytes))
 
         for _, batch in shares:
             batch.programs, batch.program_count = rows, len(programs)
+            batch.context_bytes = max((int(one.context_bytes) for one in programs), default=0)
         if len(shares) == 1 and count <= _SMALL:
             go(*shares[0])
         else:

@@ -85,6 +85,8 @@ _ENOSYS = -38  # what ax holds while a system call runs
 _PLAIN_CONTEXT = (ProgType.TRACEPOINT, ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.PERF_EVENT)
 # what the machine code reaches by plain loads and stores
 _NATIVE_KINDS = frozenset(("fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "pkt", "pkt_meta"))
+# what helpers may read of a context, whatever the program reads
+_CONTEXT_BYTES = {ProgType.KPROBE: _REGS_BYTES.size, ProgType.PERF_EVENT: _REGS_BYTES.size + 16, ProgType.RAW_TRACEPOINT: 8 * _RAW_ARGS}
 _EPERM = 1
 _CHECKED_TURNS = 1 << 33  # jumps back that a run of a checked program may make
 _USER_CS, _KERNEL_CS, _FLAGS = 0x33, 0x10, 0x246
@@ -280,6 +282,7 @@ class SimKernel:
                     spec.type.name)
             code = compile_program(verified, target, cached)
             made = SimProgram(spec, self._take_fd(), code, used, self, has_context)
+            made.native.context_bytes = max(verified.context_bytes, _CONTEXT_BYTES.get(spec.type, 0))
             self._programs[made.fd] = made
         return made
 

@@ -69,7 +69,8 @@ class VerifiedProgram:
     of calls. insns_processed: as Linux counts, on all paths. memory_kinds: slot of each load and store that
     is reached -> "fp", "ctx", "map_value", "ringbuf_mem", "pkt", "pkt_meta", or several joined by "|".
     reached: slots that some path executes; what is not among them never runs and may be left out. call_maps: slot of a
-    helper's call -> fd of the map it is about, where that is the same on every path. log: ""
+    helper's call -> fd of the map it is about, where that is the same on every path. context_bytes: how far
+    into its context it reaches. log: ""
     unless VerifierEnv.has_log.
 
     For a loader without CAP_PERFMON, what the code has to defend against: nospec: slots before which a speculation
@@ -88,6 +89,7 @@ class VerifiedProgram:
     nospec_after: frozenset[int] = frozenset()
     masks: Mapping[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
     call_maps: Mapping[int, int] = field(default_factory=dict)
+    context_bytes: int = 0
 
 
 def verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
@@ -123,7 +125,7 @@ def _verify(program: ProgramSpec, env: VerifierEnv) -> VerifiedProgram:
         program, program.insns, functions, depth, finding.insns_processed, finding.kinds, frozenset(finding.reached),
         log.text() if log else "", frozenset(finding.nospec), frozenset(finding.nospec_after),
         {slot: mask for slot, mask in finding.masks.items() if mask != NO_MASK},
-        {slot: fd for slot, fd in finding.call_maps.items() if fd != SEVERAL_MAPS},
+        {slot: fd for slot, fd in finding.call_maps.items() if fd != SEVERAL_MAPS}, finding.context_bytes,
     )
 
 

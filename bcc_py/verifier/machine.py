@@ -45,7 +45,8 @@ class Finding:
     each function, a multiple of 8; kinds: slot of a load or store -> kind of memory ("fp", "ctx",
     "map_value", "ringbuf_mem", "pkt", ...; several joined by "|"); reached: slots some path executes;
     async_functions: what timers call; callbacks: all that the
-    kernel calls; call_maps: slot of a helper's call -> fd of the map it is about, SEVERAL_MAPS where paths differ.
+    kernel calls; call_maps: slot of a helper's call -> fd of the map it is about, SEVERAL_MAPS where paths differ; context_bytes: how far
+    into its context it reaches.
 
     What code for a loader without CAP_PERFMON has to defend against speculation: nospec: slots before which a barrier
     stands, nospec_after: stores behind which one stands; masks: slot of a sum -> (is what is added negative, is it a
@@ -62,6 +63,7 @@ class Finding:
     nospec_after: set[int] = field(default_factory=set)
     masks: dict[int, tuple[bool, bool, bool, int]] = field(default_factory=dict)
     call_maps: dict[int, int] = field(default_factory=dict)
+    context_bytes: int = 0
 
 
 class Machine:

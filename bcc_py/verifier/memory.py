@@ -341,6 +341,7 @@ class Memory(Kptrs):
         if self.type in BTF_CONTEXTS:
             return self._access_arguments(off, size, store is not None, is_signed)
         access = context_access(self.type, self.attach_type, off, size, store is not None, is_signed, self.privileges)
+        self.finding.context_bytes = max(self.finding.context_bytes, off + size)
         if not access.kind:
             return LOADED[size]
         kind = access.kind

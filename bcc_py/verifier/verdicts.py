@@ -73,6 +73,7 @@ def to_bytes(verified: VerifiedProgram) -> bytes:
         "kinds": sorted(verified.memory_kinds.items()), "reached": sorted(verified.reached),
         "nospec": sorted(verified.nospec), "nospec_after": sorted(verified.nospec_after),
         "masks": sorted(verified.masks.items()),
+        "context_bytes": verified.context_bytes,
         "call_maps": sorted((slot, numbers[fd]) for slot, fd in verified.call_maps.items()),
     }).encode()
 
@@ -87,4 +88,5 @@ def from_bytes(program: ProgramSpec, content: bytes) -> VerifiedProgram:
         program, program.insns, tuple(Extent(*one) for one in found["functions"]), found["stack_bytes"],
         found["insns_processed"], kinds, frozenset(found["reached"]), "", frozenset(found["nospec"]),
         frozenset(found["nospec_after"]), masks, {slot: fds[number] for slot, number in found["call_maps"]},
+        found["context_bytes"],
     )

@@ -47,6 +47,13 @@ static void enter_event(struct cpu *cpu, struct batch *batch, u64 at)
         cpu->context_size = batch->offsets[at + 1] - batch->offsets[at];
     } else {
         cpu->context = batch->contexts + at * batch->stride;
+        cpu->context_size = batch->stride;
+    }
+    if (cpu->context_size < batch->context_bytes) {
+        memcpy(cpu->page, cpu->context, cpu->context_size);
+        memset(cpu->page + cpu->context_size, 0, batch->context_bytes - cpu->context_size);
+        cpu->context = cpu->page;
+        cpu->context_size = batch->context_bytes;
     }
     if (batch->times && batch->times[at] > cpu->time_ns)
         cpu->time_ns = batch->times[at];
@@ -59,7 +66,6 @@ void batch_run(struct cpu *cpu, struct batch *batch)
     u64 at;
     u64 one;
     __atomic_fetch_add(&cpu->sim->running, 1, ACQUIRE);
-    cpu->context_size = batch->stride;
     for (at = batch->first; at < batch->end && !__atomic_load_n(&batch->must_stop, RELAXED); at++) {
         if (batch->cpus && batch->cpus[at] != cpu->number)
             continue;

@@ -106,6 +106,7 @@ struct program {
     u64 (*run)(struct cpu *cpu, u64 ctx);
     u64 runs;
     u64 run_time_ns; /* counted while sim.has_stats */
+    u64 context_bytes; /* how far it reaches into its context */
 };
 
 /* Who runs, as it lies in struct cpu from pid on. */
@@ -137,6 +138,7 @@ struct batch {
     u32 *tasks; /* indices of who */
     u32 *cpus;
     struct who *who;
+    u64 context_bytes; /* a shorter context is followed by zeros */
     u32 must_stop;
     u32 unused;
 };
