@@ -14,7 +14,7 @@ from bcc_py.rings import Records
 from bcc_py.spec import Hook, MapSpec, ProgramSpec
 from cfront.btf import TypeSource
 
-__all__ = ["Kernel", "Link", "Map", "Program", "Ring", "RunStats", "TestRun", "TraceLine", "check_pinned", "shared_spec",
+__all__ = ["Kernel", "Link", "Map", "MapBatch", "Program", "Ring", "RunStats", "TestRun", "TraceLine", "check_pinned", "shared_spec",
            "undefined_table"]
 
 
@@ -26,11 +26,26 @@ class Map(Protocol):
     spec: MapSpec
     fd: int  # what a program's 64-bit load names; a real descriptor on Linux
 
-    def lookup(self, key: bytes) -> bytes | None: ...
+    def lookup(self, key: bytes, flags: int = 0) -> bytes | None: ...  # flags: BPF_F_LOCK
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None: ...
     def delete(self, key: bytes) -> None: ...  # KeyNotFound
     def next_key(self, key: bytes | None) -> bytes | None: ...  # None -> the first; None when at the end
+    def lookup_and_delete(self, key: bytes, flags: int = 0) -> bytes | None: ...
+    def contains(self, value: bytes) -> bool: ...  # bloom filter
+    def freeze(self) -> None: ...  # from now on only programs write to it
+    def lookup_batch(self, cursor: bytes | None, count: int) -> MapBatch: ...  # at most count rows; None -> from the first
+    def lookup_and_delete_batch(self, cursor: bytes | None, count: int) -> MapBatch: ...
+    def update_batch(self, rows: Sequence[tuple[bytes, bytes]], flags: int = 0) -> None: ...
+    def delete_batch(self, keys: Sequence[bytes]) -> None: ...  # KeyNotFound
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MapBatch:
+    """Rows of a map, (key, value). cursor: where the next batch goes on; None: this was the last."""
+
+    rows: list[tuple[bytes, bytes]]
+    cursor: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,18 @@ from typing import BinaryIO, Protocol, cast
 from bcc_py import isa
 from bcc_py.cache import cached
 from bcc_py.errors import LoadError, MapError, NotSupportedError, ObjectError, VerifierError
-from bcc_py.kernel import Link, Map, Program, Ring, TestRun, TraceLine, check_pinned, shared_spec, undefined_table
+from bcc_py.kernel import (
+    Link,
+    Map,
+    MapBatch,
+    Program,
+    Ring,
+    TestRun,
+    TraceLine,
+    check_pinned,
+    shared_spec,
+    undefined_table,
+)
 from bcc_py.linux import attach, feature, sys
 from bcc_py.linux.btf_walk import loadable
 from bcc_py.linux.config import config
@@ -73,10 +84,53 @@ class LinuxMap:
         slots = sys.possible_cpus() if spec.type in _PER_CPU else 0
         self.value_bytes = round_up(spec.value_size, 8) * slots if slots else spec.value_size
 
-    def lookup(self, key: bytes) -> bytes | None:
+    def lookup(self, key: bytes, flags: int = 0) -> bytes | None:
         """The value stored at key, or None. Raises MapError."""
         self._check(key)
-        return sys.map_lookup(self.fd, key, self.value_bytes, self.spec.name)
+        return sys.map_lookup(self.fd, key, self.value_bytes, self.spec.name, flags)
+
+    def lookup_and_delete(self, key: bytes, flags: int = 0) -> bytes | None:
+        """The value stored at key, which is deleted, or None. Raises MapError."""
+        self._check(key)
+        return sys.map_take(self.fd, key, self.value_bytes, self.spec.name, flags)
+
+    def contains(self, value: bytes) -> bool:
+        """Bloom filter: False if value was never put in. Raises MapError."""
+        self._check(None)
+        if len(value) != self.value_bytes:
+            raise self._wrong("value", len(value), self.value_bytes)
+        return sys.map_contains(self.fd, value, self.spec.name)
+
+    def freeze(self) -> None:
+        """From now on only programs write to it. Raises MapError."""
+        self._check(None)
+        sys.map_freeze(self.fd, self.spec.name)
+
+    def lookup_batch(self, cursor: bytes | None, count: int) -> MapBatch:
+        """At most count rows after cursor. Raises MapError."""
+        return self._batch(cursor, count, is_delete=False)
+
+    def lookup_and_delete_batch(self, cursor: bytes | None, count: int) -> MapBatch:
+        """The same, and the rows are deleted. Raises MapError."""
+        return self._batch(cursor, count, is_delete=True)
+
+    def _batch(self, cursor: bytes | None, count: int, *, is_delete: bool) -> MapBatch:
+        self._check(None)
+        return MapBatch(*sys.map_batch(self.fd, cursor, count, self.spec.key_size, self.value_bytes, is_delete, self.spec.name))
+
+    def update_batch(self, rows: Sequence[tuple[bytes, bytes]], flags: int = 0) -> None:
+        """Stores all rows, up to the first that fails. Raises MapError."""
+        for key, value in rows:
+            self._check(key)
+            if len(value) != self.value_bytes:
+                raise self._wrong("value", len(value), self.value_bytes)
+        sys.map_write_batch(self.fd, [key for key, _ in rows], [value for _, value in rows], flags, self.spec.name)
+
+    def delete_batch(self, keys: Sequence[bytes]) -> None:
+        """Removes all keys, up to the first that is not there. Raises KeyNotFound, MapError."""
+        for key in keys:
+            self._check(key)
+        sys.map_write_batch(self.fd, keys, None, 0, self.spec.name)
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
         """Stores value at key. Raises MapError."""
@@ -242,7 +296,8 @@ class LinuxKernel:
                 made.close()
                 raise
             if wanted.flags & _RDONLY_PROG:
-                sys.map_freeze(fd)
+                with contextlib.suppress(MapError):  # a kernel that cannot takes the values as unknown
+                    sys.map_freeze(fd)
         return made
 
     def _pinned(self, spec: MapSpec) -> int:
@@ -284,11 +339,12 @@ class LinuxKernel:
         if btf_fd >= 0:
             try:
                 return sys.map_create(
-                    *sizes, btf_fd=btf_fd, key_type=spec.key_type, value_type=spec.value_type, inner_fd=inner_fd)
+                    *sizes, btf_fd=btf_fd, key_type=spec.key_type, value_type=spec.value_type, inner_fd=inner_fd,
+                    extra=spec.extra)
             except MapError as error:
                 if error.errno not in (errno.EINVAL, _ENOTSUPP):
                     raise
-        return sys.map_create(*sizes, inner_fd=inner_fd)
+        return sys.map_create(*sizes, inner_fd=inner_fd, extra=spec.extra)
 
     def _btf_fd(self, btf: bytes) -> int:
         """The descriptor of an object's BTF, loaded once; -1 if there is none or the kernel does not take it."""

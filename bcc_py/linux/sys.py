@@ -29,6 +29,7 @@ import platform
 import struct
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import cffi
@@ -39,7 +40,7 @@ from bcc_py.kernel import TestRun
 
 __all__ = [
     "Mapping", "btf_load", "close", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
-    "map_create", "map_delete", "map_freeze", "map_info", "map_info_id", "map_lookup", "map_next_key", "map_update",
+    "map_batch", "map_contains", "map_create", "map_delete", "map_freeze", "map_info", "map_info_id", "map_lookup", "map_next_key", "map_take", "map_update", "map_write_batch",
     "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_set_bpf", "possible_cpus", "prog_load",
     "prog_load_with_log", "prog_test_run", "raw_tracepoint_open",
 ]
@@ -48,6 +49,7 @@ __all__ = [
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = range(6)
 _OBJ_PIN, _OBJ_GET = 6, 7
 _PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _MAP_FREEZE = 10, 15, 17, 18, 22
+_MAP_TAKE, _BATCH_LOOKUP, _BATCH_TAKE, _BATCH_UPDATE, _BATCH_DELETE = 21, 24, 25, 26, 27
 
 # PERF_EVENT_IOC_*: _IO('$', n), and _IOW('$', 8, __u32)
 IOC_ENABLE, IOC_DISABLE, IOC_SET_BPF = 0x2400, 0x2401, 0x40042408
@@ -73,6 +75,7 @@ int pthread_mutex_unlock(void *mutex);
 struct map_create_attr { uint32_t type, key_size, value_size, max_entries, flags, inner_fd, numa_node; char name[16];
     uint32_t ifindex, btf_fd, key_type, value_type, vmlinux_value_type; uint64_t extra; };
 struct map_elem_attr { uint32_t fd; uint64_t key, value, flags; };
+struct map_batch_attr { uint64_t in_batch, out_batch, keys, values; uint32_t count, fd; uint64_t elem_flags, flags; };
 struct prog_load_attr { uint32_t type, insn_count; uint64_t insns, license; uint32_t log_level, log_size;
     uint64_t log_buf; uint32_t kern_version, flags; char name[16]; uint32_t ifindex, expected_attach_type, btf_fd,
     func_info_size; uint64_t func_info; uint32_t func_info_count, line_info_size; uint64_t line_info;
@@ -176,9 +179,9 @@ def online_cpus() -> tuple[int, ...]:
 
 def map_create(
     type: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = "", *,
-    btf_fd: int = 0, key_type: int = 0, value_type: int = 0, inner_fd: int = 0,
+    btf_fd: int = 0, key_type: int = 0, value_type: int = 0, inner_fd: int = 0, extra: int = 0,
 ) -> int:
-    """A new map's descriptor. Sizes in bytes; name: cut to 15 characters of [A-Za-z0-9_.].
+    """A new map's descriptor. Sizes in bytes; extra: map_extra; name: cut to 15 characters of [A-Za-z0-9_.].
 
     Raises MapError with the errno, NotSupportedError where bpf(2) is not permitted.
     Source: kernel/bpf/syscall.c, map_create."""
@@ -186,7 +189,7 @@ def map_create(
     attr = ffi.new("struct map_create_attr *", {
         "type": type, "key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags,
         "inner_fd": inner_fd, "name": kernel_name(name), "btf_fd": btf_fd, "key_type": key_type,
-        "value_type": value_type})
+        "value_type": value_type, "extra": extra})
     fd = _bpf(_MAP_CREATE, attr)
     if fd >= 0:
         return fd
@@ -206,26 +209,47 @@ def kernel_name(name: str) -> bytes:
     return cut[:_NAME_BYTES].encode("ascii")
 
 
-def map_lookup(fd: int, key: bytes, value_size: int, name: str = "") -> bytes | None:
+def map_lookup(fd: int, key: bytes, value_size: int, name: str = "", flags: int = 0) -> bytes | None:
     """The value_size bytes stored at key, or None. value_size: of all CPUs together for per-CPU maps.
 
     key and value_size are the map's own sizes, or memory is overrun: callers check."""
+    return _map_read(_MAP_LOOKUP, "looking up in", fd, key, bytes(value_size), name, flags)
+
+
+def map_take(fd: int, key: bytes, value_size: int, name: str = "", flags: int = 0) -> bytes | None:
+    """The same, and the key is deleted."""
+    return _map_read(_MAP_TAKE, "taking out of", fd, key, bytes(value_size), name, flags)
+
+
+def map_contains(fd: int, value: bytes, name: str = "") -> bool:
+    """Whether a bloom filter may hold value."""
+    return _map_read(_MAP_LOOKUP, "looking up in", fd, b"", value, name, 0) is not None
+
+
+def _map_read(command: int, doing: str, fd: int, key: bytes, content: bytes, name: str, flags: int) -> bytes | None:
     ffi = _c()[0]
-    key_memory, value = ffi.from_buffer(key), ffi.new("char[]", max(value_size, 1))
-    attr = ffi.new("struct map_elem_attr *", (fd, _address(key_memory), _address(value), 0))
-    result = _bpf(_MAP_LOOKUP, attr)
+    value = ffi.new("char[]", len(content) or 1)
+    ffi.memmove(value, content, len(content))
+    key_memory = ffi.from_buffer(key)
+    attr = ffi.new("struct map_elem_attr *", (fd, _key_address(key, key_memory), _address(value), flags))
+    result = _bpf(command, attr)
     if result == -errno.ENOENT:
         return None
     if result < 0:
-        raise MapError(f"looking up in map {name or fd}", name, -result)
-    return bytes(ffi.buffer(value, value_size))
+        raise MapError(f"{doing} map {name or fd}", name, -result)
+    return bytes(ffi.buffer(value, len(content)))
+
+
+def _key_address(key: bytes, memory: Any) -> int:
+    """A map without keys is given none."""
+    return _address(memory) if key else 0
 
 
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0, name: str = "") -> None:
     """Stores value at key; flags: BPF_ANY 0, BPF_NOEXIST 1, BPF_EXIST 2."""
     ffi = _c()[0]
     key_memory, value_memory = ffi.from_buffer(key), ffi.from_buffer(value)
-    attr = ffi.new("struct map_elem_attr *", (fd, _address(key_memory), _address(value_memory), flags))
+    attr = ffi.new("struct map_elem_attr *", (fd, _key_address(key, key_memory), _address(value_memory), flags & (1 << 64) - 1))
     result = _bpf(_MAP_UPDATE, attr)
     if result < 0:
         hint = " (the map is full)" if -result == errno.E2BIG else ""
@@ -236,7 +260,7 @@ def map_delete(fd: int, key: bytes, name: str = "") -> None:
     """Removes key. Raises KeyNotFound if it is not there."""
     ffi = _c()[0]
     key_memory = ffi.from_buffer(key)
-    result = _bpf(_MAP_DELETE, ffi.new("struct map_elem_attr *", (fd, _address(key_memory), 0, 0)))
+    result = _bpf(_MAP_DELETE, ffi.new("struct map_elem_attr *", (fd, _key_address(key, key_memory), 0, 0)))
     if result == -errno.ENOENT:
         raise KeyNotFound(f"deleting from map {name or fd}: no such key {key.hex()}", name, key)
     if result < 0:
@@ -247,14 +271,48 @@ def map_next_key(fd: int, key: bytes | None, key_size: int, name: str = "") -> b
     """The key after key (None: the first), or None at the end. A key that is gone starts again."""
     ffi = _c()[0]
     following = ffi.new("char[]", max(key_size, 1))
-    key_memory = ffi.from_buffer(key) if key is not None else ffi.NULL
-    attr = ffi.new("struct map_elem_attr *", (fd, _address(key_memory), _address(following), 0))
+    key_memory = ffi.from_buffer(key or b"")
+    attr = ffi.new("struct map_elem_attr *", (fd, _key_address(key or b"", key_memory), _address(following), 0))
     result = _bpf(_MAP_NEXT_KEY, attr)
     if result == -errno.ENOENT:
         return None
     if result < 0:
         raise MapError(f"walking map {name or fd}", name, -result)
     return bytes(ffi.buffer(following, key_size))
+
+
+def map_batch(
+    fd: int, cursor: bytes | None, count: int, key_size: int, value_size: int, is_delete: bool, name: str = "",
+) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    """At most count rows, and where the next batch goes on (None: this was the last); is_delete: and out of the map.
+
+    key_size and value_size are the map's own sizes, as for map_lookup. Raises MapError: ENOSPC where the rows that go
+    together are more than count."""
+    ffi = _c()[0]
+    cursor_bytes = max(key_size, 4)
+    before, after = ffi.new("char[]", (cursor or b"").ljust(cursor_bytes, b"\0")), ffi.new("char[]", cursor_bytes)
+    keys, values = ffi.new("char[]", max(count * key_size, 1)), ffi.new("char[]", max(count * value_size, 1))
+    attr = ffi.new("struct map_batch_attr *", (
+        _address(before) if cursor is not None else 0, _address(after), _address(keys), _address(values), count, fd, 0, 0))
+    result = _bpf(_BATCH_TAKE if is_delete else _BATCH_LOOKUP, attr)
+    if result < 0 and -result != errno.ENOENT:
+        raise MapError(f"reading rows of map {name or fd}", name, -result)
+    rows = [(bytes(ffi.buffer(keys + at * key_size, key_size)), bytes(ffi.buffer(values + at * value_size, value_size)))
+            for at in range(attr.count)]
+    return rows, None if result < 0 else bytes(ffi.buffer(after, cursor_bytes))
+
+
+def map_write_batch(fd: int, keys: Sequence[bytes], values: Sequence[bytes] | None, flags: int = 0, name: str = "") -> None:
+    """Stores the values at the keys; values None: deletes the keys. Rows before one that fails are done."""
+    ffi = _c()[0]
+    key_memory, value_memory = ffi.from_buffer(b"".join(keys)), ffi.from_buffer(b"".join(values or ()))
+    attr = ffi.new("struct map_batch_attr *", (0, 0, _address(key_memory), _address(value_memory), len(keys), fd, flags, 0))
+    result = _bpf(_BATCH_DELETE if values is None else _BATCH_UPDATE, attr)
+    doing = "deleting from" if values is None else "updating"
+    if values is None and result == -errno.ENOENT:
+        raise KeyNotFound(f"deleting from map {name or fd}: no such key {keys[attr.count].hex()}", name, keys[attr.count])
+    if result < 0:
+        raise MapError(f"{doing} map {name or fd}", name, -result)
 
 
 def map_info_id(fd: int) -> int:
@@ -498,10 +556,12 @@ def kprobe_event_open(pmu_type: int, function: str, offset: int, is_return: bool
     return perf_event_open(attr, -1, 0, what)
 
 
-def map_freeze(fd: int) -> bool:
+def map_freeze(fd: int, name: str = "") -> None:
     """Forbids changes from user space, after which the verifier may take the values of a read-only map as
-    constants. False if this kernel cannot."""
-    return _bpf(_MAP_FREEZE, _c()[0].new("struct info_attr *", (fd, 0, 0))) >= 0
+    constants. Raises MapError."""
+    result = _bpf(_MAP_FREEZE, _c()[0].new("struct info_attr *", (fd, 0, 0)))
+    if result < 0:
+        raise MapError(f"freezing map {name or fd}", name, -result)
 
 
 def ioctl(fd: int, request: int, argument: int, what: str) -> None:

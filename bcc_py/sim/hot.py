@@ -1,7 +1,7 @@
 """What of the runtime may be put in programs instead of being called.
 
 Input: the runtime as optimised LLVM text. Output: by name, the text of functions that stand on their own: those named
-hot_NAME, and helpers of a few instructions; and the declarations of what these call. A function that needs something
+hot_NAME (and lock_NAME, which they use), and helpers of a few instructions; and the declarations of what these call. A function that needs something
 internal to the runtime cannot leave it."""
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from bcc_py.errors import LoadError
 __all__ = ["hot_functions"]
 
 _MAX_LINES = 24
+_HOT = ("hot_", "lock_")  # these may name each other
 _DEFINITION = re.compile(r"^define (?P<how>[^@\n]*?)@(?P<name>[\w.]+)\((?P<params>[^\n]*)\) [^\n]*\{\n(?P<body>.*?)^\}", re.MULTILINE | re.DOTALL)
 _DECLARATION = re.compile(r"^declare [^\n]*?@([\w.]+)\([^\n]*\)", re.MULTILINE)
 _REFERENCE = re.compile(r"@([\w.]+)")
@@ -29,7 +30,7 @@ def hot_functions(ir: str) -> dict[str, str]:
     declared = {found[1]: _clean(found[0]) for found in _DECLARATION.finditer(ir)}
     made: dict[str, str] = {}
     for name, found in definitions.items():
-        is_hot = name.startswith("hot_")
+        is_hot = name.startswith(_HOT)
         if not is_hot and not (name.startswith("bpf_") and found["body"].count("\n") <= _MAX_LINES):
             continue
         outside = [one for one in _REFERENCE.findall(found["body"]) if not _may_be_named(one, definitions, declared)]
@@ -43,7 +44,7 @@ def hot_functions(ir: str) -> dict[str, str]:
 
 
 def _may_be_named(name: str, definitions: Mapping[str, re.Match[str]], declared: Mapping[str, str]) -> bool:
-    return name in declared or (name in definitions and "internal" not in definitions[name]["how"])
+    return name in declared or name.startswith(_HOT) or (name in definitions and "internal" not in definitions[name]["how"])
 
 
 def _definition(name: str, found: re.Match[str]) -> str:

@@ -45,8 +45,11 @@ from bcc_py.sim.cpu import CPU_FIELDS, SimCpu, describe
 from bcc_py.sim.events import SimHook
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
-from bcc_py.sim.maps import SimMap, SimPerfRing, SimRing, SimRingBuffer
+from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
+from bcc_py.sim.objects import OBJECT_TYPES, SimObjectMap
+from bcc_py.sim.rings import SimPerfRing, SimRing, SimRingBuffer, SimUserRing
+from bcc_py.sim.storage import CGROUP_STORAGE_TYPES, STORAGE_TYPES, SimStorageMap
 from bcc_py.sim.task import CGROUP_ID, PID_NS_INO, Task, TaskTable
 from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
 from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
@@ -181,9 +184,12 @@ class SimKernel:
         self._raw_tracepoints = self._raw_names()
         self._public: dict[str, SimMap] = {}  # by the name that other objects open it by
         self._pins: dict[str, SimMap] = {}  # by path
+        self._retired: list[NativeProgram] = []
+        self.devices = {1}  # network interfaces, by number
         self._is_open = True
         self.runs = 0  # programs run by events
         self.tasks = TaskTable(self._memory, native.kernel_types())
+        self.tasks.forget = self._forget_owner
         self.set_context(0, 0, None)
         source.start(self)
 
@@ -221,6 +227,11 @@ class SimKernel:
         return self._lock
 
     @property
+    def state(self) -> Any:
+        """The runtime's struct sim."""
+        return self._state
+
+    @property
     def memory(self) -> KernelMemory:
         """Kernel memory, for sources that fill kernel objects."""
         return self._memory
@@ -238,7 +249,7 @@ class SimKernel:
         if spec.type is MapType.PERF_EVENT_ARRAY and not spec.max_entries:
             spec = _with_entries(spec, self.cpus)
         with self._lock:
-            made = self._opened(spec) or SimMap(spec, self._take_fd(), self._runtime, self._state, self._lock)
+            made = self._opened(spec) or self._new_map(spec)
             self._maps = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             self._maps[made.fd] = made
             if spec.sharing is Sharing.PUBLIC:
@@ -246,6 +257,29 @@ class SimKernel:
             if spec.pin and spec.pin not in self._pins:
                 self._pins[spec.pin] = made.reopened(spec, made.fd)
         return made
+
+    def _new_map(self, spec: MapSpec) -> SimMap:
+        if spec.type in OBJECT_TYPES:
+            return SimObjectMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus, self._object, self.devices)
+        if spec.type in STORAGE_TYPES or spec.type in CGROUP_STORAGE_TYPES:
+            return SimStorageMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus, self._storage_owner)
+        return SimMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus)
+
+    def _storage_owner(self, type: MapType, number: int) -> int:
+        """The address of the task with this pid, 0 if there is none or the storage is of other objects."""
+        task = self.tasks.get(number) if type is MapType.TASK_STORAGE else None
+        return task.address if task is not None else 0
+
+    def _forget_owner(self, address: int) -> None:
+        """What storages hold for the object at this address goes with it."""
+        for one in self._maps.values():
+            if isinstance(one, SimStorageMap):
+                one.drop(address)
+
+    def _object(self, fd: int) -> SimMap | SimProgram | None:
+        """The open map or program with this descriptor."""
+        found = self._maps.get(fd) or self._programs.get(fd)
+        return found if found is not None and found.is_open else None
 
     def _opened(self, spec: MapSpec) -> SimMap | None:
         """The map that exists already: another object's public one, or the one at spec.pin. None where one is to be made.
@@ -359,6 +393,12 @@ class SimKernel:
         own = self._own_map(map, MapType.RINGBUF, "opening ring buffer")
         with self._lock:
             return self._keep(SimRingBuffer(own, callback))
+
+    def open_user_ring_buffer(self, map: Map) -> SimUserRing:
+        """The writing side of a user ring buffer."""
+        own = self._own_map(map, MapType.USER_RINGBUF, "opening user ring buffer")
+        with self._lock:
+            return SimUserRing(own)
 
     def _own_map(self, map: Map, type: MapType, doing: str) -> SimMap:
         if not isinstance(map, SimMap) or self._maps.get(map.fd) is not map:
@@ -689,6 +729,14 @@ class SimKernel:
             spent = time.perf_counter_ns() - start
             return TestRun(result & 0xFFFFFFFF, data, self._cpu.content(len(ctx)), spent // max(repeat, 1))
 
+    def retire(self, code: NativeProgram) -> None:
+        """Gives code back, which nothing names any more, when no program runs: one may have gone there by a tail call."""
+        self._retired.append(code)
+        if not self._state.running:
+            for one in self._retired:
+                one.close()
+            self._retired.clear()
+
     def forget(self, program: SimProgram) -> None:
         self._programs.pop(program.fd, None)
 
@@ -712,6 +760,24 @@ class SimProgram:
         self._is_open = True
         for one in maps:
             one.retain()
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    @property
+    def id(self) -> int:
+        """The number under which the kernel lists the program."""
+        return self.fd
+
+    @property
+    def address(self) -> int:
+        """Of its struct program."""
+        return int(self.kernel.runtime.address_of(self._native))
+
+    @property
+    def type(self) -> ProgType:
+        return self.spec.type
 
     @property
     def native(self) -> Any:
@@ -742,13 +808,20 @@ class SimProgram:
         if not self._is_open:
             raise LoadError(f"{doing}: program {self.spec.name} is closed", self.spec.name, _EBADF)
 
+    def repeat_on(self, cpu: int, count: int) -> int:
+        """Runs it count times on this CPU, beside what runs on others; the last return value. The caller is the only one
+        on the CPU."""
+        self.check_open("running")
+        one = self.kernel.cpu(cpu)
+        return self._code.repeat(one.address, one.page_address, count)
+
     def retain(self) -> None:
         self._users += 1
 
     def release(self) -> None:
         self._users -= 1
         if not self._users:
-            self._code.close()
+            self.kernel.retire(self._code)
             for one in self._maps:
                 one.release()
             self.kernel.forget(self)

@@ -9,7 +9,7 @@ children go to pid 1; its memory is given back when it is reaped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bcc_py.sim.memory import Fields, KernelMemory, UserMemory
 from cfront.btf import TypeSource
@@ -61,6 +61,7 @@ class TaskTable:
     """All tasks by pid. There are always idle (pid 0, "swapper/0") and init (pid 1, "systemd")."""
 
     def __init__(self, memory: KernelMemory, types: TypeSource) -> None:
+        self.forget: Callable[[int], None] = lambda address: None  # told the address of each task_struct that goes
         self._memory = memory
         self._types = types
         self._layouts: dict[str, Fields] = {}
@@ -161,6 +162,7 @@ class TaskTable:
             del self._tasks[task.pid]
         if task.parent is not None and task in task.parent.children:
             task.parent.children.remove(task)
+        self.forget(task.address)
         for address, name in ((task.mm, "mm_struct"), (task.signal, "signal_struct"), (task.pid_struct, "pid"),
                               (task.regs, "pt_regs"), (task.address, "task_struct")):
             if address:

@@ -10,12 +10,25 @@ s32 check_offsets(const u64 *offsets, u64 count, u64 size);
 s32 check_below(const u32 *numbers, u64 count, u32 limit);
 s32 is_named(const u32 *numbers, u64 count, u32 wanted);
 
-struct map *map_new(struct sim *sim, u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags, s32 *error);
+void sim_reclaim(struct sim *sim);
+
+struct map *map_new(struct sim *sim, u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags, u64 extra, s32 *error);
 void map_free(struct sim *sim, struct map *map);
-s32 map_read(struct sim *sim, struct map *map, const u8 *key, u8 *value);
-s32 map_write(struct sim *sim, struct map *map, const u8 *key, const u8 *value, u64 flags);
-s32 map_remove(struct sim *sim, struct map *map, const u8 *key);
+s32 map_set_fields(struct map *map, const struct field *fields, u32 count);
+s32 map_read(struct map *map, const u8 *key, u8 *value, u64 flags);
+s32 map_write(struct map *map, const u8 *key, const u8 *value, u64 flags);
+s32 map_take(struct map *map, const u8 *key, u8 *value, u64 flags);
 s32 map_next(struct map *map, const u8 *key, u8 *next);
+s32 map_batch(struct map *map, u32 *number, u8 *keys, u8 *values, u32 *count, u32 is_delete);
+s32 object_put(struct map *map, const u8 *key, u64 pointer, u64 shown, u64 flags);
+s64 stack_map_store(struct map *map, const u64 *ips, u32 count, u64 flags);
+
+void storage_drop(struct map *map, u64 owner);
+u64 arena_alloc_pages(struct cpu *cpu, struct map *map, u64 address, u64 count, u64 node, u64 flags);
+void arena_free_pages(struct cpu *cpu, struct map *map, u64 address, u64 count);
+
+u64 timers_next(struct sim *sim);
+u32 timers_run(struct cpu *cpu, u64 now_ns);
 
 s32 perf_open(struct map *map, u32 cpu, u64 size);
 void perf_close(struct map *map, u32 cpu);
@@ -23,3 +36,5 @@ s32 perf_next(struct ring *ring, u64 end, u8 **record, u64 *size);
 void perf_advance(struct ring *ring, u64 size);
 s32 ringbuf_next(struct ring *ring, u64 end, u8 **record, u64 *size);
 void ringbuf_advance(struct ring *ring, u64 size);
+s32 user_ring_reserve(struct ring *ring, u64 size, u8 **record);
+void user_ring_submit(u8 *record, u32 is_discard);

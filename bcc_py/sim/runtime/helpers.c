@@ -10,6 +10,7 @@ void sim_free(struct sim *sim)
     u32 i;
     if (!sim)
         return;
+    sim_reclaim(sim);
     for (i = 0; sim->cpu && i < sim->cpus; i++)
         free(sim->cpu[i].page);
     free(sim->cpu);

@@ -21,43 +21,155 @@ struct segment {
 
 /* A byte ring: perf event array (one for each CPU), ring buffer, or the trace pipe. head and tail only
    grow; a byte's place is its position modulo size (a power of two). bytes has room for 2 * size, so a
-   record that begins below size is contiguous. */
+   record that begins below size is contiguous. The producer stores head with release order when the record
+   is written, the consumer tail when it has read it. */
 struct ring {
     u64 size;
-    u64 head;
+    u8 *bytes;
     u64 tail;
+    u64 apart[5]; /* the reader's line, and the writers' */
+    u64 head;
     u64 lost;         /* records that found no room, ever */
     u64 lost_pending; /* of these, not yet told to the reader (perf) */
-    u8 *bytes;
+    u32 lock;         /* of the writers */
+    u32 busy;         /* a program drains it (user ring buffer) */
 };
 
-/* One map. slots: the values (array), the nodes (hash) or the elements (queue, stack). In a hash, node
-   numbers count from 1 and 0 means none; first..last is the order of insertion. */
+struct sim;
+struct cpu;
+struct map;
+struct checks;
+
+/* One chain of a hash. first, and each node's next: a node, or where the chain ends its bucket's number * 2 + 1;
+   0 is a bucket that never held anything. */
+struct bucket {
+    u64 first;
+    u32 lock;
+    u32 unused;
+};
+
+/* In front of each key of a hash. In an LRU hash a struct links stands before it. */
+struct node {
+    u64 next;
+    u32 hash;
+    u8 was_used;
+    u8 list; /* LRU: which list it is in */
+    u16 cpu; /* LRU: whose list */
+};
+
+struct links {
+    struct links *next;
+    struct links *before;
+};
+
+/* Free nodes that one CPU gave back, through node.next. spare takes the place of a node that is replaced. */
+struct pool {
+    u64 free;
+    u64 spare;
+    u32 lock;
+    u32 unused;
+    u64 apart[5];
+};
+
+struct lru_list {
+    struct links lists[3]; /* active, inactive, free */
+    struct links *rotation;
+    u32 counts[2]; /* active, inactive */
+    u32 fresh;     /* the first of the nodes that nobody took yet, */
+    u32 fresh_end; /* and their end */
+    u32 lock;
+    u32 unused;
+    u64 apart[6];
+};
+
+struct lru_local {
+    struct links lists[2]; /* free, pending */
+    u32 lock;
+    u32 next_steal;
+    u64 apart[3];
+};
+
+struct lru {
+    struct lru_list *lists; /* one, or one for each CPU (NO_COMMON_LRU) */
+    struct lru_local *locals; /* one for each CPU, or null */
+    u32 target;               /* how many free nodes a CPU takes at a time */
+    u32 scans;
+};
+
+/* What the kernel keeps for itself in a value: kind is one of FIELD_*. */
+struct field {
+    u32 kind;
+    u32 offset;
+    u32 size;
+    u32 unused;
+};
+
+/* One map. slots: the values (array), the nodes (hash, storage), the elements (queue, stack), the pointers (maps of
+   objects). Where a value has one copy for each CPU, they are cpu_stride bytes apart: an array's begin at slots, a hash's
+   at cpu_values, and its node holds the offset. */
 struct map {
     u32 type;
     u32 key_size;
     u32 value_size;
     u32 max_entries;
     u32 flags;
-    u32 cpus;      /* values in a slot: 1, or the number of CPUs of a per-CPU map */
+    u32 cpus;      /* copies of a value: 1, or the number of CPUs of a per-CPU map */
     u32 stride;    /* bytes of one value, rounded up to 8 */
-    u32 node_size; /* bytes of one slot */
-    u32 key_room;  /* bytes of a key in a node, rounded up to 8 */
-    u32 buckets;   /* a power of two */
-    u32 count;
-    u32 used; /* nodes ever taken */
-    u32 free; /* first free node */
-    u32 first;
-    u32 last;
-    u32 head;      /* queue: the oldest element */
+    u32 node_size; /* from one slot to the next */
     u8 *slots;
-    u32 *heads;
+    u64 cpu_stride;
+    u8 *cpu_values;
+    struct bucket *buckets;
+    u32 bucket_mask;
+    u32 key_room; /* bytes of a key in a node, rounded up to 8 */
+    u32 node_count;
+    u32 used; /* nodes ever taken */
+    struct pool *pools; /* one for each CPU, one for callers outside programs */
+    struct lru *lru;
+    u32 lock;    /* queue, trie, storage */
+    u32 outside; /* held by a caller that is no program */
+    u32 count;
+    u32 head; /* queue: the oldest element */
+    u64 extra; /* bloom filter: hash functions; hash of objects: bytes that a reader is shown */
+    struct ring *rings; /* perf event array: max_entries of them; ring buffers: one */
+    u64 root;           /* trie: the topmost node */
+    u64 *bits;          /* bloom filter */
+    u32 bit_mask;
+    u32 field_count;
+    struct field *fields;
+    struct sim *sim;
     u64 slot_bytes;
-    struct ring *rings; /* perf event array: max_entries of them; ring buffer: one */
+    u64 cpu_bytes;
+    u64 bucket_bytes;
+    u32 id;
+    u32 unused;
 };
 
-struct sim;
-struct checks;
+/* A timer in a map's value. */
+struct timer {
+    struct timer *next; /* of those that are set */
+    struct timer *made; /* of all */
+    struct map *map;
+    u8 *value;
+    u64 callback;
+    u64 due_ns;
+    u32 is_set;
+    u32 is_running;
+};
+
+/* A dynptr, as it lies on a program's stack. */
+struct dynptr {
+    u64 bytes;
+    u32 size; /* with the type in the top four bits */
+    u32 offset;
+};
+
+/* Memory that is given back when no program runs. bytes: of a mapping; 0 for what calloc gave. */
+struct grave {
+    struct grave *next;
+    void *memory;
+    u64 bytes;
+};
 
 /* One CPU as the program that runs on it sees it: its clock, its current task, its stack. The first argument
    of every helper, and of every function that is made from a BPF function. */
@@ -87,6 +199,9 @@ struct cpu {
     u32 fault_slot;
     u64 fault_address;
     u64 fault_bytes;
+    u64 redirect_map; /* where bpf_redirect_map sends the packet: a map's address, 0 for nowhere */
+    u32 redirect_index;
+    u32 redirect_flags;
     u64 apart[8]; /* two CPUs share no cache line */
 };
 
@@ -153,6 +268,13 @@ struct sim {
     u8 *kernel_bytes;
     u32 cpus;
     u32 maps; /* alive */
+    u32 running; /* threads that run programs */
+    u32 grave_lock;
+    struct grave *graves;
+    u32 next_map;
+    u32 timer_lock;
+    struct timer *timers; /* those that are set, the next one first */
+    struct timer *made;   /* all of them */
     u32 owned_lock;
     u32 trace_lock;
     u32 owned_count;
@@ -160,6 +282,6 @@ struct sim {
     struct segment *owned; /* native memory a program may be shown, ascending */
     struct ring trace;
     u32 has_stats;
-    u32 running; /* threads that are inside a batch or a program */
+    u32 unused;
     struct cpu *cpu; /* cpus of them */
 };
