@@ -494,7 +494,9 @@ class _Records(Table):
                 self._base = records.address + records.first
 
     def _slot_class(self, stride: int, size: int) -> Any:
-        """A record and what lies between it and the next. The last one has nothing behind it but its own padding."""
+        """A record and what lies between it and the next; None for a plain number, which ctypes would give as an int."""
+        if issubclass(self.Event, ctypes._SimpleCData):
+            return None
         made = self._slot_classes.get((stride, size))
         if made is None:
             gap = stride - ctypes.sizeof(self.Event)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # What a module may import of ours: modules, or packages with all that is in them.
 _FACTS = ("cfront.errors", "cfront.uapi")
 _SPECS = ("bcc_py.errors", "bcc_py.isa", "bcc_py.spec", "cfront.uapi")
-_KERNEL = (*_SPECS, "bcc_py.kernel", "cfront.tracepoint", "cfront.btf", "cfront.ctype")
+_KERNEL = (*_SPECS, "bcc_py.kernel", "bcc_py.rings", "cfront.tracepoint", "cfront.btf", "cfront.ctype")
 _DATA = ("cfront.ctype", "cfront.errors", "cfront.fold", "cfront.source", "cfront.tree", "cfront.uapi")
 _CHECKER = (*_DATA, "cfront.btf", "cfront.doubt", "cfront.preprocess")  # of preprocess, its Token
 _FLOORS = ("check_type", "check_expr", "check_init", "builtin", "dialect", "packet", "check")  # each stands on those before
@@ -50,13 +50,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.cache": ("cfront",),
     "bcc_py.hist": (),
     "bcc_py.syscalls": (),
-    "bcc_py.kernel": ("bcc_py.errors", "bcc_py.spec", "cfront.btf"),
+    "bcc_py.rings": (),
+    "bcc_py.kernel": ("bcc_py.errors", "bcc_py.rings", "bcc_py.spec", "cfront.btf"),
     "bcc_py.load": (*_SPECS, "bcc_py.kernel"),
     "bcc_py.verifier": (*_SPECS, "bcc_py.verifier", "cfront.btf", "cfront.ctype", "cfront.pause"),
     "bcc_py.jit": (*_SPECS, "bcc_py.jit"),
     "bcc_py.sim": (*_KERNEL, "bcc_py.cache", "bcc_py.jit", "bcc_py.verifier", "bcc_py.syscalls", "bcc_py.sim", "cfront"),
     "bcc_py.linux": (*_KERNEL, "bcc_py.cache", "bcc_py.linux"),
-    "bcc_py.table": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.spec", "bcc_py.hist", "cfront.btf", "cfront.ctype", "cfront.uapi"),
+    "bcc_py.table": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.rings", "bcc_py.spec", "bcc_py.hist", "cfront.btf", "cfront.ctype", "cfront.uapi"),
     "bcc_py.bpf": ("bcc_py", "cfront"),
     "bcc_py.verdict": (*_SPECS, "bcc_py.elf", "bcc_py.load", "bcc_py.verifier"),
     "bcc_py.conformance": (*_SPECS, "bcc_py.elf", "bcc_py.jit", "bcc_py.sim", "bcc_py.verifier"),

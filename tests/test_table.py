@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from bcc_py.errors import KeyNotFound, MapError, NotSupportedError
 from bcc_py.linux.kernel import LinuxKernel
+from bcc_py.rings import Reader, Records
 from bcc_py.spec import MapSpec
 from bcc_py.table import (
     Array,
@@ -21,7 +23,6 @@ from bcc_py.table import (
     PerfEventArray,
     RingBuf,
     Table,
-    _RecordAddress,
     ctypes_from_ctype,
     table_for,
 )
@@ -63,14 +64,37 @@ class DictMap:
     def close(self) -> None: ...
 
 
-class FakeRing:
-    is_closed = False
+class FakeRing(Reader):
+    """A ring that tests put records into, as a ring buffer lays them out."""
 
-    def consume(self) -> int:
-        return 0
+    def __init__(self, on_lost: Any = None) -> None:
+        super().__init__(lambda records: True, on_lost)
+        self.waiting: list[Records] = []
+        self.is_closed = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self.is_closed
+
+    def put(self, *records: bytes, cpu: int = 0, lost: int = 0) -> None:
+        memory, offsets, sizes = bytearray(), [], [len(one) for one in records]
+        for one in records:
+            offsets.append(len(memory) + 8)
+            memory += bytes(8) + one + bytes(-len(one) % 8)
+        is_even = len(set(sizes)) == 1
+        self.waiting.append(Records(
+            cpu, memory + bytes(16), len(records), lambda: (offsets, sizes), first=8, size=sizes[0] if sizes else 0,
+            stride=8 + (sizes[0] + 7) // 8 * 8 if is_even else 0, lost=lost))
+
+    def _ends(self) -> list[int]:
+        return [0]
+
+    def _take(self, at: int, end: int, room: int) -> Records | None:
+        return self.waiting.pop(0) if self.waiting else None
 
     def close(self) -> None:
         self.is_closed = True
+        self.forget_kept()
 
 
 class DictKernel:
@@ -80,12 +104,13 @@ class DictKernel:
         return DictMap(spec, self.cpus)
 
     def open_perf_buffer(self, map: Any, callback: Any, lost: Any, pages: int) -> FakeRing:
-        self.callback, self.lost, self.pages = callback, lost, pages
-        return FakeRing()
+        self.pages = pages
+        self.ring = FakeRing(lost)
+        return self.ring
 
     def open_ring_buffer(self, map: Any, callback: Any) -> FakeRing:
-        self.callback = callback
-        return FakeRing()
+        self.ring = FakeRing()
+        return self.ring
 
     def close(self) -> None: ...
 
@@ -339,15 +364,15 @@ def test_perf_callbacks_get_an_address_for_event(capsys: pytest.CaptureFixture[s
     assert isinstance(t, PerfEventArray)
     got: list[tuple[int, int, Any]] = []
     t.open_perf_buffer(lambda cpu, data, size: got.append((cpu, size, t.event(data))), page_cnt=64)
-    record = memoryview(bytes((5).to_bytes(4, "little") + b"bash".ljust(16, b"\0") + bytes(4)))
-    kernel.callback(1, record)
+    kernel.ring.put((5).to_bytes(4, "little") + b"bash".ljust(16, b"\0") + bytes(4), cpu=1, lost=12)
+    assert kernel.ring.consume() == 1
     assert kernel.pages == 64 and got[0][:2] == (1, 24)
     assert (got[0][2].pid, got[0][2].comm) == (5, b"bash")
-    kernel.lost(0, 12)
-    assert capsys.readouterr().err == "Possibly lost 12 samples\n"
+    assert capsys.readouterr().err == "Possibly lost 12 samples\n" and t.lost == 12
     first, losses = t.ring, []
     t.open_perf_buffer(lambda cpu, data, size: None, lost_cb=losses.append)
-    kernel.lost(0, 3)
+    kernel.ring.put(lost=3)
+    assert kernel.ring.consume() == 0
     assert losses == [3] and first is not None and first.is_closed
     with pytest.raises(MapError, match="page_cnt 6 is not a power of two"):
         t.open_perf_buffer(lambda cpu, data, size: None, page_cnt=6)
@@ -364,8 +389,11 @@ def test_ring_buffer_callbacks_and_their_answer() -> None:
         return -1
 
     t.open_ring_buffer(callback, "context")
-    assert kernel.callback(memoryview(bytes([9]) + bytes(19))) == -1
+    kernel.ring.put(bytes([9]) + bytes(19), bytes([8]) + bytes(19))
+    assert kernel.ring.consume() == 1
     assert seen == [("context", 9, 20)]
+    assert kernel.ring.consume() == 1
+    assert seen[1:] == [("context", 8, 20)]
     t.close()
     assert t.ring is None
 
@@ -377,15 +405,18 @@ def test_records_that_are_too_short_or_untyped_are_errors() -> None:
     errors: list[MapError] = []
 
     def callback(ctx: Any, data: Any, size: int) -> None:
-        assert isinstance(data, _RecordAddress)
         try:
             t.event(data)
         except MapError as error:
             errors.append(error)
 
     t.open_ring_buffer(callback)
-    kernel.callback(memoryview(bytes(7)))
+    kernel.ring.put(bytes(7))
+    kernel.ring.consume()
     assert "7 bytes, its type takes 20" in str(errors[0])
+    kernel.ring.put(bytes(20), bytes(7))
+    kernel.ring.consume()
+    assert "7 bytes, its type takes 20" in str(errors[1]) and len(errors) == 2
     untyped = table_for(kernel.create_map(MapSpec("r", MapType.RINGBUF, 0, 0, 4096)), kernel)  # type: ignore[arg-type]
     assert isinstance(untyped, RingBuf)
     with pytest.raises(MapError, match="its type is not known"):
@@ -397,3 +428,93 @@ def test_map_types_without_a_table_are_refused() -> None:
     with pytest.raises(NotSupportedError, match="LPM_TRIE has no table yet"):
         table(kernel, MapType.LPM_TRIE, ctype.ULLONG, ctype.UINT)
     assert issubclass(HashTable, Table)
+
+
+def _opened(callback: Any) -> tuple[Any, RingBuf]:
+    kernel = DictKernel()
+    t = table_for(kernel.create_map(MapSpec("r", MapType.RINGBUF, 0, 0, 4096)), kernel, None, None, EVENT)  # type: ignore[arg-type]
+    assert isinstance(t, RingBuf)
+    t.open_ring_buffer(lambda ctx, data, size: callback(t, data))
+    return kernel.ring, t
+
+
+def _record(pid: int, extra: int = 0) -> bytes:
+    return pid.to_bytes(4, "little") + b"c".ljust(16, b"\0") + bytes(extra)
+
+
+@pytest.mark.parametrize("extra", [(0, 0, 0), (0, 8, 4)])
+def test_events_may_be_kept_after_the_ring_is_gone(extra: tuple[int, ...]) -> None:
+    kept: list[Any] = []
+    ring, t = _opened(lambda t, data: kept.append(t.event(data)))
+    ring.put(*(_record(pid, more) for pid, more in zip((1, 2, 3), extra, strict=True)))
+    assert ring.consume() == 3
+    ring.put(*(_record(pid) for pid in (4, 5)))
+    ring.consume()
+    t.close()
+    assert [one.pid for one in kept] == [1, 2, 3, 4, 5] and kept[0].comm == b"c"
+
+
+def test_what_a_callback_raises_at_is_not_seen_again_and_nothing_else_is_lost() -> None:
+    seen: list[int] = []
+
+    def callback(t: Any, data: Any) -> None:
+        seen.append(t.event(data).pid)
+        if seen[-1] == 2:
+            raise RuntimeError("two")
+
+    ring, _ = _opened(callback)
+    ring.put(_record(1), _record(2), _record(3))
+    with pytest.raises(RuntimeError, match="two"):
+        ring.consume()
+    assert ring.has_kept and ring.consume() == 1 and seen == [1, 2, 3] and not ring.has_kept
+
+
+def test_a_callback_may_read_on_and_close() -> None:
+    seen: list[int] = []
+
+    def callback(t: Any, data: Any) -> None:
+        event = t.event(data)
+        if event.pid == 1:
+            ring.consume()
+        if event.pid == 4:
+            t.close()
+        seen.append(event.pid)
+        assert t.event(data).pid == event.pid
+
+    ring, _ = _opened(callback)
+    ring.put(_record(1), _record(2))
+    ring.put(_record(3))
+    ring.consume()
+    assert seen == [2, 3, 1]
+    ring.put(_record(4), _record(5))
+    ring.consume()
+    assert seen == [2, 3, 1, 4]
+
+
+def test_a_batch_is_a_structured_array() -> None:
+    numpy = pytest.importorskip("numpy", reason="NumPy is optional")
+    ring, t = _opened(lambda t, data: t.event(data))
+    ring.put(*(_record(pid) for pid in range(5)), lost=2)
+    ring.put(_record(7), _record(8, 12), lost=1)
+    rows = t.read_batch()
+    assert rows.dtype == numpy.dtype(t.Event) and rows.flags.owndata
+    assert rows["pid"].tolist() == [0, 1, 2, 3, 4, 7, 8] and set(rows["comm"]) == {b"c"}
+    assert t.lost == 3 and len(t.read_batch()) == 0
+    ring.put(_record(1)[:10])
+    with pytest.raises(MapError, match="10 bytes, its type takes 20"):
+        t.read_batch()
+
+
+def test_a_batch_takes_what_a_callback_left() -> None:
+    pytest.importorskip("numpy", reason="NumPy is optional")
+    ring, t = _opened(lambda t, data: -1)
+    ring.put(*(_record(pid) for pid in range(4)))
+    assert ring.consume() == 1
+    assert t.read_batch()["pid"].tolist() == [1, 2, 3]
+
+
+def test_without_numpy_a_batch_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, t = _opened(lambda t, data: None)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(NotSupportedError, match="pip install numpy"):
+        t.read_batch()

@@ -158,6 +158,8 @@ class SimKernel:
         self._source = source
         self._formats = source.tracepoint_formats()
         self._lock = threading.RLock()
+        self._quiet = threading.Condition(self._lock)
+        self._batches = 0  # that run now: closing waits for them
         self._runtime = native.runtime()
         self._memory = KernelMemory(self._runtime)
         self._state: Any = self._runtime.sim_new(self.cpus, KERNEL_START, self._memory.bytes, seed & _MASK64)
@@ -502,12 +504,12 @@ class SimKernel:
 
     def close(self) -> None:
         """Detaches everything and gives all memory back; handles that are left become closed ones. Idempotent."""
-        with self._lock, contextlib.ExitStack() as quiet:
+        with self._lock:
             if not self._is_open:
                 return
-            for cpu in self._cpus:
-                quiet.enter_context(cpu.lock)
             self._is_open = False
+            while self._batches:
+                self._quiet.wait()
             for ring in self._rings:
                 ring.close()
             for link in self._hooks.links():
@@ -670,11 +672,14 @@ class SimKernel:
             programs = [one for _, one in self._hooks.programs(hook.kind, hook.name) if isinstance(one, SimProgram)]
             for one in programs:
                 one.retain()
+            self._batches += 1
         before = [one.stats.runs for one in programs]
         try:
             yield [one.native for one in programs]
         finally:
             with self._lock:
+                self._batches -= 1
+                self._quiet.notify_all()
                 self.runs += sum(one.stats.runs - runs for one, runs in zip(programs, before, strict=True))
                 for one in programs:
                     one.release()

@@ -28,7 +28,7 @@ __all__ = ["function", "helpers", "hot", "kernel_btf", "kernel_key", "kernel_typ
 
 _HEADERS = ("state.h", "api.h", "hot.h")
 _SOURCES = ("kinds.c", "own.c", "fields.c", "hash.c", "lru.c", "array.c", "queue.c", "trie.c", "stacks.c", "objects.c", "storage.c",
-            "arena.c", "elements.c", "rings.c", "timers.c", "making.c", "access.c", "print.c", "helpers.c",
+            "arena.c", "elements.c", "rings.c", "taking.c", "timers.c", "making.c", "access.c", "print.c", "helpers.c",
             "checked.c", "events.c")
 # a helper's definition: its name, and its parameters after the kernel
 _HELPER = re.compile(r"^[\w ]+\**\bbpf_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)

@@ -1,34 +1,38 @@
 """The reading side of the simulated kernel's rings.
 
-A SimRing reads rings of the C runtime while programs write them. A record is copied and taken out of its ring before
-the callback sees it: a callback may raise, close the ring or poll again without harm."""
+A SimRing reads rings of the C runtime while programs write them (runtime/taking.c)."""
 
 from __future__ import annotations
 
 import abc
 import errno
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from bcc_py.errors import MapError
+from bcc_py.rings import Reader, Records, each, each_of_cpu
 from bcc_py.sim.maps import SimMap
 
 __all__ = ["SimPerfRing", "SimRing", "SimRingBuffer", "SimUserRing"]
 
 _PAGE = 4096
-_LOST, _SAMPLE = 2, 9  # perf record types
-_DISCARDED = 2  # ringbuf_next
+_SPARE = 16  # bytes behind the records that were copied (Records.stride)
 
 
-class SimRing(abc.ABC):
+class SimRing(Reader):
     """The reading side of rings: what perf event arrays and ring buffers share."""
 
-    def __init__(self, map: SimMap, rings: list[Any]) -> None:
+    is_perf = False
+
+    def __init__(
+        self, map: SimMap, rings: list[Any], on_records: Callable[[Records], bool], on_lost: Callable[[int, int], None] | None
+    ) -> None:
+        super().__init__(on_records, on_lost)
         self._map = map
         self._rings = rings
         self._is_open = True
-        self._record = map.runtime.ffi.new("u8 **")
-        self._size = map.runtime.ffi.new("u64 *")
+        self._taken: Any = map.runtime.ffi.new("struct taken *")
         map.retain()
 
     @property
@@ -37,23 +41,36 @@ class SimRing(abc.ABC):
 
     @property
     def has_records(self) -> bool:
-        return self._is_open and any(ring.tail != ring.head for ring in self._rings)
+        return self._is_open and (self.has_kept or any(ring.tail != ring.head for ring in self._rings))
 
-    def consume(self) -> int:
-        """Hands over every record that was there at the call; how many."""
-        if not self._is_open:
-            return 0
-        ends = [(at, ring, ring.head) for at, ring in enumerate(self._rings)]  # a callback may close and free them
-        return sum(self._consume_one(at, ring, end) for at, ring, end in ends)
+    def _ends(self) -> list[int]:
+        return [int(ring.head) for ring in self._rings]
 
-    @abc.abstractmethod
-    def _consume_one(self, at: int, ring: Any, end: int) -> int:
-        """Hands over the records of the at-th ring up to end; how many."""
+    def _take(self, at: int, end: int, room: int) -> Records | None:
+        runtime, taken = self._map.runtime, self._taken
+        with self._map.lock:
+            if not self._is_open or not runtime.ring_look(self._rings[at], self.is_perf, end, room, taken):
+                return None
+            size = int(taken.bytes)
+            memory = bytearray(size + _SPARE)
+            runtime.ring_take(self._rings[at], self.is_perf, size, runtime.ffi.from_buffer("u8[]", memory))
+            stride = int(taken.stride) if taken.is_even else 0
+            count = int(taken.count)
+            return Records(at, memory, count, functools.partial(self._places, memory, size, count), first=int(taken.first),
+                           size=int(taken.size), stride=stride, lost=int(taken.lost))
+
+    def _places(self, memory: bytearray, size: int, count: int) -> tuple[list[int], list[int]]:
+        ffi = self._map.runtime.ffi
+        offsets, sizes = ffi.new("u64[]", max(count, 1)), ffi.new("u64[]", max(count, 1))
+        self._map.runtime.ring_places(ffi.from_buffer("u8[]", memory), size, self.is_perf, offsets, sizes)
+        found: tuple[list[int], list[int]] = ffi.unpack(offsets, count), ffi.unpack(sizes, count)  # type: ignore[assignment]
+        return found
 
     def close(self) -> None:
         with self._map.lock:
             if self._is_open:
                 self._is_open = False
+                self.forget_kept()
                 self._close_rings()
                 self._rings = []
                 self._map.release()
@@ -67,13 +84,13 @@ class SimPerfRing(SimRing):
     """All CPUs' rings of a perf event array. A record has the raw size that perf gives: the bytes, padded so
     that with its 4-byte length it fills 8-byte words."""
 
+    is_perf = True
+
     def __init__(
         self, map: SimMap, cpus: int, callback: Callable[[int, memoryview], None], lost: Callable[[int, int], None], pages: int
     ) -> None:
         self._open_count = 0
-        self._callback = callback
-        self._lost = lost
-        super().__init__(map, [])
+        super().__init__(map, [], each_of_cpu(callback), lost)
         for cpu in range(min(cpus, map.spec.max_entries)):
             code = map.runtime.perf_open(map.pointer, cpu, pages * _PAGE)
             if code < 0:
@@ -81,23 +98,6 @@ class SimPerfRing(SimRing):
                 raise MapError(f"opening the perf buffer of map {map.spec.name} on cpu {cpu} ({pages} pages)", map.spec.name, -code)
             self._open_count += 1
             self._rings.append(map.runtime.ffi.addressof(map.pointer.rings[cpu]))
-
-    def _consume_one(self, at: int, ring: Any, end: int) -> int:
-        count = 0
-        while True:
-            with self._map.lock:
-                if not self._is_open:
-                    return count
-                kind = self._map.runtime.perf_next(ring, end, self._record, self._size)
-                if not kind:
-                    return count
-                content = self._map.runtime.copy_out(self._record[0], self._size[0] - 8)
-                self._map.runtime.perf_advance(ring, self._size[0])
-            if kind == _SAMPLE:
-                count += 1
-                self._callback(at, memoryview(bytearray(content))[4:])
-            elif kind == _LOST:
-                self._lost(at, int.from_bytes(content[8:16], "little"))
 
     def _close_rings(self) -> None:
         for cpu in range(self._open_count):
@@ -108,26 +108,10 @@ class SimRingBuffer(SimRing):
     """A ring buffer map. A callback that returns a negative number stops this round, as libbpf's does."""
 
     def __init__(self, map: SimMap, callback: Callable[[memoryview], object]) -> None:
-        self._callback = callback
-        super().__init__(map, [map.pointer.rings])
+        super().__init__(map, [map.pointer.rings], each(callback), None)
 
     def _close_rings(self) -> None:
         """Nothing: the ring is the map's own."""
-
-    def _consume_one(self, at: int, ring: Any, end: int) -> int:
-        count = 0
-        while True:
-            with self._map.lock:
-                kind = self._map.runtime.ringbuf_next(ring, end, self._record, self._size) if self._is_open else 0
-                if not kind:
-                    return count
-                content = bytearray(self._map.runtime.copy_out(self._record[0], self._size[0]))
-                self._map.runtime.ringbuf_advance(ring, self._size[0])
-            if kind != _DISCARDED:
-                count += 1
-                answer = self._callback(memoryview(content))
-                if isinstance(answer, int) and answer < 0:
-                    return count
 
 
 class SimUserRing:

@@ -246,23 +246,7 @@ void bpf_ringbuf_discard_dynptr(struct cpu *cpu, struct dynptr *dynptr, u64 flag
     dynptr_commit(dynptr, RINGBUF_DISCARD);
 }
 
-/* The oldest record before end: 1 with its bytes and length, 2 if it was discarded, 0 if there is none
-   or its program has not finished it. ringbuf_advance takes the same length. */
-s32 ringbuf_next(struct ring *ring, u64 end, u8 **record, u64 *size)
-{
-    u32 header;
-    u8 *at = ring_at(ring, ring->tail);
-    if (ring->tail >= end || ring->tail >= __atomic_load_n(&ring->head, ACQUIRE))
-        return 0;
-    header = __atomic_load_n((u32 *)at, ACQUIRE);
-    if (header & RINGBUF_BUSY)
-        return 0;
-    *record = at + 8;
-    *size = header & RINGBUF_LENGTH;
-    return header & RINGBUF_DISCARD ? 2 : 1;
-}
-
-void ringbuf_advance(struct ring *ring, u64 size)
+static void ringbuf_advance(struct ring *ring, u64 size)
 {
     __atomic_store_n(&ring->tail, ring->tail + ((size + 8 + 7) & ~7ull), RELEASE);
 }

@@ -35,6 +35,18 @@ struct ring {
     u32 busy;         /* a program drains it (user ring buffer) */
 };
 
+/* What a reader may take out of a ring at once: bytes, of which count are samples and lost tells of losses behind them.
+   first, size: the first sample's offset and length; if is_even, the others follow it stride bytes apart. */
+struct taken {
+    u64 bytes;
+    u64 count;
+    u64 lost;
+    u64 first;
+    u64 size;
+    u64 stride;
+    u64 is_even;
+};
+
 struct sim;
 struct cpu;
 struct map;
