@@ -164,3 +164,20 @@ def test_a_frozen_map_is_for_programs_to_change(any_kernel: Kernel, kind: MapTyp
     assert caught.value.errno == errno.EPERM
     if kind is not _M.RINGBUF:
         assert map.lookup(bytes(sizes[0])) == (bytes(8) if kind is _M.ARRAY else None)
+
+
+def test_a_tail_call_goes_where_the_array_says(any_kernel: Kernel) -> None:
+    array = any_kernel.create_map(MapSpec("programs", _M.PROG_ARRAY, 4, 4, 3))
+    target = any_kernel.load_program(program("r0 = 3\nexit", ProgType.XDP))
+    caller = any_kernel.load_program(program("""
+        r2 = $array
+        r3 = 1
+        call bpf_tail_call#12
+        r0 = 2
+        exit""", ProgType.XDP, array=array.fd))
+    assert caller.test_run(bytes(64)).retval == 2
+    array.update(_word(1), _word(target.fd))
+    target.close()
+    assert caller.test_run(bytes(64)).retval == 3
+    array.delete(_word(1))
+    assert caller.test_run(bytes(64)).retval == 2
