@@ -25,6 +25,7 @@ bench: .venv/developed
 	$(BIN)/python -m tests.bench.compile
 	$(BIN)/python -m tests.bench.size
 	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tests.bench.packets
 	$(BIN)/python -m tests.bench.events
 
 clean:

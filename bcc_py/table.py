@@ -520,10 +520,7 @@ class _Records(Table):
         if self.ring is None:
             self._open_for_batches()
         assert self.ring is not None, "it was opened"
-        try:
-            dtype = numpy.dtype(self.Event)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise NotSupportedError(f"reading {self.name} in a batch: NumPy has no type like a record's ({error})", "numpy") from error
+        dtype = _dtype_of(numpy, self.Event)
         parts = [self._as_array(numpy, dtype, one) for one in self.ring.take_all()]
         return numpy.concatenate(parts) if len(parts) > 1 else parts[0] if parts else numpy.empty(0, dtype)
 
@@ -547,6 +544,22 @@ class _Records(Table):
         ring, self.ring = self.ring, None
         if ring is not None:
             ring.close()
+
+
+def _dtype_of(numpy: Any, kind: Any) -> Any:
+    """NumPy's type of a ctypes class: text is bytes without the zeros behind it, padding has no name, a union is raw bytes."""
+    if issubclass(kind, ctypes.Array):
+        if kind._type_ is ctypes.c_char:
+            return numpy.dtype(f"S{kind._length_}")
+        return numpy.dtype((_dtype_of(numpy, kind._type_), (kind._length_,)))
+    if issubclass(kind, ctypes.Union):
+        return numpy.dtype(f"V{ctypes.sizeof(kind)}")
+    if not issubclass(kind, ctypes.Structure):
+        return numpy.dtype(kind)
+    rows = [(name, _dtype_of(numpy, type), getattr(kind, name).offset) for name, type, *_ in kind._fields_
+            if not name.startswith("__pad_")]
+    names, formats, offsets = ([row[at] for row in rows] for at in range(3))
+    return numpy.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": ctypes.sizeof(kind)})
 
 
 def _numpy() -> Any:

@@ -504,7 +504,7 @@ def _opened_public(spec: MapSpec) -> tuple[MapSpec, int]:
 
 def _prog_load(spec: ProgramSpec, btf_fd: int = 0, func_info: bytes = b"", line_info: bytes = b"") -> int:
     return sys.prog_load(
-        spec.type, isa.encode(spec.insns), license=spec.license.encode(), name=spec.name,
+        spec.type, isa.encode(spec.insns), license=spec.license.encode(), name=spec.name, flags=spec.flags,
         expected_attach_type=max(spec.expected_attach_type, AttachType.CGROUP_INET_INGRESS),
         btf_fd=btf_fd, func_info=func_info, line_info=line_info, attach_btf_id=_target_id(spec))
 

@@ -48,6 +48,8 @@ __all__ = [
 # enum bpf_cmd
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = range(6)
 _OBJ_PIN, _OBJ_GET = 6, 7
+# how much a packet may grow in a test run, and the longest context that comes back from one
+_PACKET_GROWTH, _CONTEXT_BYTES = 20480, 256
 _PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _MAP_FREEZE = 10, 15, 17, 18, 22
 _MAP_TAKE, _BATCH_LOOKUP, _BATCH_TAKE, _BATCH_UPDATE, _BATCH_DELETE = 21, 24, 25, 26, 27
 
@@ -470,30 +472,39 @@ def _last_words(log: str) -> str:
 
 
 def prog_test_run(fd: int, data: bytes = b"", ctx: bytes = b"", repeat: int = 1, *, data_out_bytes: int | None = None) -> TestRun:
-    """Runs a loaded program on data and ctx. data_out_bytes: room for what it leaves of the data; by default its
-    size and 256 more.
+    """Runs a loaded program on data and ctx. data_out_bytes: room for what it leaves of the data; by default as much
+    as a packet can grow to.
 
     Raises LoadError with the errno (EINVAL: the size of data or ctx; ENOTSUPP 524: a type that has no test run)."""
     ffi = _c()[0]
-    room = (len(data) + 256 if data else 0) if data_out_bytes is None else data_out_bytes
-    data_out, ctx_out = ffi.new("char[]", max(room, 1)), ffi.new("char[]", max(len(ctx), 1))
-    held = ffi.from_buffer(data), ffi.from_buffer(ctx)
+    room = (len(data) + _PACKET_GROWTH if data else 0) if data_out_bytes is None else data_out_bytes
+    data_out, ctx_out = ffi.new("char[]", max(room, 1)), ffi.new("char[]", len(ctx) + _CONTEXT_BYTES)
+    # a SYSCALL program's context comes back in place
+    held = ffi.from_buffer(data), ffi.new("char[]", ctx)
     attr = ffi.new("struct test_run_attr *", {"fd": fd, "repeat": repeat})
     if data:
         attr.data_size_in, attr.data_in, attr.data_size_out, attr.data_out = len(data), _address(held[0]), room, _address(data_out)
     if ctx:
         attr.ctx_size_in, attr.ctx_in = len(ctx), _address(held[1])
         # a raw tracepoint's arguments are not given back, and the kernel refuses room for them
-        attr.ctx_size_out, attr.ctx_out = len(ctx), _address(ctx_out)
+        attr.ctx_size_out, attr.ctx_out = len(ctx) + _CONTEXT_BYTES, _address(ctx_out)
     result = _bpf(_PROG_TEST_RUN, attr)
-    if result == -errno.EINVAL and ctx:
+    is_plain = result == -errno.EINVAL and not data
+    if is_plain:
         attr.ctx_size_out, attr.ctx_out, attr.repeat = 0, 0, 0
         result = _bpf(_PROG_TEST_RUN, attr)
     if result < 0:
         raise _test_run_error(-result)
     return TestRun(
         int(attr.retval), bytes(ffi.buffer(data_out, min(attr.data_size_out, room))),
-        bytes(ffi.buffer(ctx_out, min(attr.ctx_size_out, len(ctx)))), int(attr.duration))
+        _context_after(ctx, is_plain, held[1], ctx_out, int(attr.ctx_size_out)), int(attr.duration))
+
+
+def _context_after(ctx: bytes, is_plain: bool, given: Any, after: Any, after_bytes: int) -> bytes:
+    if not ctx:
+        return b""
+    ffi = _c()[0]
+    return bytes(ffi.buffer(given, len(ctx))) if is_plain else bytes(ffi.buffer(after, after_bytes))
 
 
 def _test_run_error(error: int) -> BpfError:

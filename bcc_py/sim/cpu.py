@@ -25,6 +25,7 @@ class SimCpu:
     def __init__(self, runtime: Runtime, pointer: Any) -> None:
         self.lock = threading.RLock()
         self.pointer = pointer
+        self._runtime = runtime
         self.address = runtime.address_of(pointer)
         self.page_address = runtime.address_of(pointer.page)
         self._page: Any = runtime.ffi.buffer(pointer.page, pointer.page_size)
@@ -57,6 +58,11 @@ class SimCpu:
     def note_used(self, size: int) -> None:
         """size bytes of the page were written to by a batch."""
         self._used = max(self._used, size)
+    def show(self, context: Any | None) -> None:
+        """What the running program was given, which probe_read may read: a struct of the runtime, None for the page."""
+        ffi, state = self._runtime.ffi, self.pointer
+        state.context = state.page if context is None else ffi.cast("u8 *", context)
+        state.context_size = state.page_size if context is None else ffi.sizeof(context[0])
 
     def content(self, size: int) -> bytes:
         """The first size bytes of the page."""

@@ -21,7 +21,6 @@ import dataclasses
 import hashlib
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,6 +40,7 @@ from bcc_py.kernel import (
     undefined_table,
 )
 from bcc_py.sim import native
+from bcc_py.sim.contexts import WIDE_FIELDS, native_program
 from bcc_py.sim.cpu import CPU_FIELDS, SimCpu, describe
 from bcc_py.sim.events import SimHook
 from bcc_py.sim.formats import KernelFormats
@@ -49,8 +49,10 @@ from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
 from bcc_py.sim.objects import OBJECT_TYPES, SimObjectMap
 from bcc_py.sim.rings import SimPerfRing, SimRing, SimRingBuffer, SimUserRing
+from bcc_py.sim.sockets import SocketTable
 from bcc_py.sim.storage import CGROUP_STORAGE_TYPES, STORAGE_TYPES, SimStorageMap
 from bcc_py.sim.task import CGROUP_ID, PID_NS_INO, Task, TaskTable
+from bcc_py.sim.testrun import TestBench, run_on, test_run
 from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
 from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
 from bcc_py.verifier import Privileges, VerifiedProgram, VerifierEnv, verdicts, verify
@@ -70,9 +72,7 @@ _MAX_CPUS = 1024
 _PID_NS_DEV = 4
 _TRACE_HEAD = struct.Struct("<QII16s")
 _RAW_ARGS = 12
-_TEST_RUN_BYTES = 65536
-_MAX_REPEAT = 0xFFFFFFFF
-_EINVAL, _EBADF, _E2BIG = 22, 9, 7
+_EINVAL, _EBADF = 22, 9
 # the fields of struct pt_regs, in its order
 _REGS = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs",
          "flags", "sp", "ss")
@@ -84,10 +84,9 @@ _CONFIG = dict.fromkeys(
      "CONFIG_BPF_JIT", "CONFIG_CGROUPS", "CONFIG_NAMESPACES", "CONFIG_NET", "CONFIG_INET", "CONFIG_IPV6", "CONFIG_NET_NS",
      "CONFIG_PID_NS", "CONFIG_BLOCK", "CONFIG_MMU", "CONFIG_KPROBES", "CONFIG_TRACEPOINTS"), "1")
 _ENOSYS = -38  # what ax holds while a system call runs
-# program types whose context is the bytes of the event as they are
-_PLAIN_CONTEXT = (ProgType.TRACEPOINT, ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.PERF_EVENT)
 # what the machine code reaches by plain loads and stores
-_NATIVE_KINDS = frozenset(("fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "pkt", "pkt_meta"))
+_NATIVE_KINDS = frozenset(("fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "pkt", "pkt_meta", "flow_keys", "sock",
+                           "sock_common", "tcp_sock", "xdp_sock"))
 # what helpers may read of a context, whatever the program reads
 _CONTEXT_BYTES = {ProgType.KPROBE: _REGS_BYTES.size, ProgType.PERF_EVENT: _REGS_BYTES.size + 16, ProgType.RAW_TRACEPOINT: 8 * _RAW_ARGS}
 _EPERM = 1
@@ -192,6 +191,7 @@ class SimKernel:
         self.runs = 0  # programs run by events
         self.tasks = TaskTable(self._memory, native.kernel_types())
         self.tasks.forget = self._forget_owner
+        self.sockets = SocketTable(self._runtime, self._state)
         self.set_context(0, 0, None)
         source.start(self)
 
@@ -308,16 +308,12 @@ class SimKernel:
             verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             target = NativeTarget(
                 cpu_fields={name: self._runtime.offset_of("struct cpu", name) for name in CPU_FIELDS},
-                helpers=native.helpers(), maps={fd: one.native for fd, one in live.items()}, function=native.function,
-                hot=native.hot(), key=native.runtime_key(), is_hardened=not self.privileges.bpf, is_checked=self.is_checked)
+                helpers=native.helpers(spec.type), maps={fd: one.native for fd, one in live.items()}, function=native.function,
+                hot=native.hot(spec.type), key=native.runtime_key(spec.type), wide_fields=WIDE_FIELDS.get(spec.type, {}),
+                is_hardened=not self.privileges.bpf, is_checked=self.is_checked)
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
-            has_context = any("ctx" in kind or "pkt" in kind for kind in verified.memory_kinds.values())
-            if has_context and spec.type not in _PLAIN_CONTEXT:
-                raise NotSupportedError(
-                    f"loading {spec.name}: a simulated kernel has no context for {spec.type.name.lower()} programs yet",
-                    spec.type.name)
-            code = compile_program(verified, target, cached)
-            made = SimProgram(spec, self._take_fd(), code, used, self, has_context)
+            code = compile_program(native_program(verified), target, cached)
+            made = SimProgram(spec, self._take_fd(), code, used, self, verified.context_bytes)
             made.native.context_bytes = max(verified.context_bytes, _CONTEXT_BYTES.get(spec.type, 0))
             self._programs[made.fd] = made
         return made
@@ -510,6 +506,7 @@ class SimKernel:
             self._is_open = False
             while self._batches:
                 self._quiet.wait()
+            self.sockets.close()
             for ring in self._rings:
                 ring.close()
             for link in self._hooks.links():
@@ -719,20 +716,13 @@ class SimKernel:
     # ---- for SimProgram
 
     def test_run(self, program: SimProgram, code: NativeProgram, data: bytes, ctx: bytes, repeat: int) -> TestRun:
-        if data and program.has_context:
-            raise NotSupportedError(
-                f"test run of {program.spec.name}: {len(data)} bytes of packet data for a {program.spec.type.name.lower()} program "
-                "(give ctx, its context)", "packet data")
-        if len(ctx) > _TEST_RUN_BYTES:
-            raise LoadError(f"test run of {program.spec.name}: a context of {len(ctx)} bytes", program.spec.name, _E2BIG)
-        if not 0 <= repeat <= _MAX_REPEAT:
-            raise LoadError(f"test run of {program.spec.name}: repeat {repeat}", program.spec.name, _EINVAL)
         with self._lock:
-            self._cpu.put(ctx)
-            start = time.perf_counter_ns()
-            result = code.repeat(self._cpu.address, self._cpu.page_address, repeat)
-            spent = time.perf_counter_ns() - start
-            return TestRun(result & 0xFFFFFFFF, data, self._cpu.content(len(ctx)), spent // max(repeat, 1))
+            bench = TestBench(self._runtime, self._cpu, self._state)
+            return test_run(bench, program.spec, code, program.context_bytes, data, ctx, repeat)
+
+    def run_on(self, program: SimProgram, code: NativeProgram, context: Any, retval: int) -> tuple[int, int]:
+        with self._lock:
+            return run_on(TestBench(self._runtime, self._cpu, self._state), program.spec, code, context, retval)
 
     def retire(self, code: NativeProgram) -> None:
         """Gives code back, which nothing names any more, when no program runs: one may have gone there by a tail call."""
@@ -750,12 +740,12 @@ class SimProgram:
     """A verified, compiled program. It lives until it is closed and detached everywhere."""
 
     def __init__(
-        self, spec: ProgramSpec, fd: int, code: NativeProgram, maps: list[SimMap], kernel: SimKernel, has_context: bool
+        self, spec: ProgramSpec, fd: int, code: NativeProgram, maps: list[SimMap], kernel: SimKernel, context_bytes: int
     ) -> None:
         self.spec = spec
         self.fd = fd
         self.kernel = kernel
-        self.has_context = has_context
+        self.context_bytes = context_bytes  # how much of its context it reads and writes
         self._native: Any = kernel.runtime.ffi.new("struct program *")
         self._native.enter = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64)", code.entry)
         self._native.run = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64)", code.run_address)
@@ -802,12 +792,18 @@ class SimProgram:
         return r0
 
     def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun:
-        """Runs on ctx (at most 64 KiB; what is not given reads as zeros); repeat runs follow each other natively.
+        """Runs on a packet and a context, as BPF_PROG_TEST_RUN (testrun.py); repeat runs follow each other natively.
 
-        data: a packet, which only a program that never reads its context may be given (it comes back unchanged).
-        Raises NotSupportedError otherwise, LoadError if closed or for a repeat below 0 or a context too long."""
+        Raises LoadError with Linux's errno for bytes that the type does not take, or if closed; NotSupportedError for
+        a type that has no test run."""
         self.check_open("test run")
         return self.kernel.test_run(self, self._code, data, ctx, repeat)
+
+    def run_on(self, context: Any, retval: int = 0) -> tuple[int, int]:
+        """One run on a struct of the runtime that is this type's context; (r0, what bpf_set_retval made of retval).
+        Raises LoadError if closed."""
+        self.check_open("run")
+        return self.kernel.run_on(self, self._code, context, retval)
 
     def check_open(self, doing: str) -> None:
         if not self._is_open:

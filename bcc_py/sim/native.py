@@ -5,7 +5,8 @@ a Runtime (one for the process) and BTF bytes. Both are made once a machine: cac
 compiled, by text, versions and host.
 
 The helpers a program may call are those the runtime defines as bpf_NAME, with as many arguments as are
-defined there."""
+defined there. What a helper does may depend on the program's context: FAMILY_bpf_NAME is bpf_NAME for the types
+of that family (contexts.FAMILIES)."""
 
 from __future__ import annotations
 
@@ -19,19 +20,23 @@ import cfront
 from bcc_py.cache import cached
 from bcc_py.errors import LoadError
 from bcc_py.jit import NativeHelper, NativeLibrary, host_name
+from bcc_py.sim.contexts import FAMILIES
 from bcc_py.sim.hot import hot_functions
 from bcc_py.sim.memory import Runtime
 from cfront.btf import Btf
-from cfront.uapi import HELPER_IDS
+from cfront.uapi import HELPER_IDS, ProgType
 
 __all__ = ["function", "helpers", "hot", "kernel_btf", "kernel_key", "kernel_types", "runtime", "runtime_key", "runtime_text"]
 
-_HEADERS = ("state.h", "api.h", "hot.h")
+_SHARED = ("state.h", "net.h")
+_HEADERS = (*_SHARED, "api.h", "hot.h")
 _SOURCES = ("kinds.c", "own.c", "fields.c", "hash.c", "lru.c", "array.c", "queue.c", "trie.c", "stacks.c", "objects.c", "storage.c",
-            "arena.c", "elements.c", "rings.c", "taking.c", "timers.c", "making.c", "access.c", "print.c", "helpers.c",
+            "arena.c", "elements.c", "rings.c", "taking.c", "timers.c", "making.c", "access.c", "print.c", "words.c", "sockets.c",
+            "packet.c", "checksum.c", "skb.c", "tunnel.c", "xdp.c", "network.c", "routes.c", "options.c", "hooks.c", "cookies.c",
+            "helpers.c",
             "checked.c", "events.c")
-# a helper's definition: its name, and its parameters after the kernel
-_HELPER = re.compile(r"^[\w ]+\**\bbpf_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
+# a helper's definition: its family, its name, and its parameters after the CPU
+_HELPER = re.compile(r"^[\w ]+\**\b((?:\w+_)?)bpf_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
 
 
 def _text(name: str) -> str:
@@ -48,15 +53,23 @@ def runtime() -> Runtime:
     """The runtime of this process, compiled at the first call."""
     text = runtime_text()
     native = cached("runtime", (text, host_name()), lambda: cfront.compile_host(text, filename="runtime.c"))
-    return Runtime(_text("runtime/state.h"), _text("runtime/api.h"), NativeLibrary(native))
+    shared = "\n".join(_text(f"runtime/{name}") for name in _SHARED)
+    return Runtime(shared, _text("runtime/api.h"), NativeLibrary(native))
 
 
 @functools.cache
-def helpers() -> dict[int, NativeHelper]:
-    """The helpers that exist, by number."""
+def helpers(type: ProgType | None = None) -> dict[int, NativeHelper]:
+    """The helpers that exist for programs of this type (None: for all types), by number."""
     code = runtime()
-    defined = {name: params.count(",") for name, params in _HELPER.findall(runtime_text())}
-    return {HELPER_IDS[name]: NativeHelper(code.address(f"bpf_{name}"), arity) for name, arity in defined.items()}
+    return {HELPER_IDS[name]: NativeHelper(code.address(f"{family}bpf_{name}"), arity)
+            for name, (family, arity) in _variants(type).items()}
+
+
+def _variants(type: ProgType | None) -> dict[str, tuple[str, int]]:
+    """By name of a helper: the family ("skb_", or "") whose variant programs of this type call, and how many arguments."""
+    families = ("", *(f"{one}_" for one in FAMILIES.get(type, ())))
+    defined = [(family, name, params.count(",")) for family, name, params in _HELPER.findall(runtime_text())]
+    return {name: (family, arity) for wanted in families for family, name, arity in defined if family == wanted}
 
 
 def function(name: str) -> int:
@@ -68,20 +81,21 @@ def function(name: str) -> int:
 
 
 @functools.cache
-def runtime_key() -> str:
-    """A digest of the runtime's text and of the host."""
-    return hashlib.sha256(f"{host_name()}\0{runtime_text()}".encode()).hexdigest()
+def runtime_key(type: ProgType | None = None) -> str:
+    """A digest of the runtime's text and of the host, and of whose helpers programs of this type call."""
+    return hashlib.sha256(f"{host_name()}\0{runtime_text()}\0{FAMILIES.get(type)}".encode()).hexdigest()
 
 
 @functools.cache
-def hot() -> dict[str, str]:
-    """What may be put in programs instead of being called, by name: hot.hot_functions of the runtime."""
+def hot(type: ProgType | None = None) -> dict[str, str]:
+    """What may be put in programs of this type instead of being called, by name: hot.hot_functions of the runtime."""
     def build() -> bytes:
         ir = cfront.compile_unit(runtime_text(), filename="runtime.c", target="host", form="ir").object.decode()
         return json.dumps(hot_functions(ir)).encode()
 
     found: dict[str, str] = json.loads(cached("hot", (runtime_text(), host_name(), _text("hot.py")), build))
-    return found
+    others = {f"bpf_{name}" for name, (family, _) in _variants(type).items() if family}
+    return {name: text for name, text in found.items() if name not in others}
 
 
 @functools.cache

@@ -275,11 +275,6 @@ def test_nothing_runs_unverified(kernel: SimKernel) -> None:
         kernel.load_program(program("r0 = *(u64 *)(r3 +0)\nexit"))
 
 
-def test_contexts_that_are_not_made_yet_are_refused(kernel: SimKernel) -> None:
-    with pytest.raises(NotSupportedError, match="no context for xdp programs"):
-        kernel.load_program(program("r0 = *(u32 *)(r1 +4)\nexit", ProgType.XDP))
-
-
 def test_rings_of_the_wrong_kind_end_no_process(kernel: SimKernel) -> None:
     """Whoever lets it through: the verifier refuses it, and the runtime would."""
     map = kernel.create_map(MapSpec("m", MapType.HASH, 8, 8, 4))

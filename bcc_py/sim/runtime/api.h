@@ -39,3 +39,16 @@ void ring_take(struct ring *ring, u32 is_perf, u64 bytes, u8 *out);
 void ring_places(u8 *records, u64 bytes, u32 is_perf, u64 *offsets, u64 *sizes);
 s32 user_ring_reserve(struct ring *ring, u64 size, u8 **record);
 void user_ring_submit(u8 *record, u32 is_discard);
+
+struct skb *skb_new(struct cpu *cpu, const u8 *frame, u32 size, u32 is_frame, const u8 *address);
+s32 skb_add_header(struct cpu *cpu, struct skb *skb);
+void skb_free(struct cpu *cpu, struct skb *skb);
+struct xdp *xdp_new(struct cpu *cpu, const u8 *bytes, u32 size, u32 linear, u32 meta);
+u32 xdp_read(const struct xdp *xdp, u8 *to, u32 size);
+void xdp_free(struct cpu *cpu, struct xdp *xdp);
+struct sock *sock_new(struct sim *sim);
+void sock_list(struct sim *sim, struct sock *sk);
+void sock_unlist(struct sim *sim, struct sock *sk);
+void sock_put(struct sim *sim, struct sock *sk);
+u8 *bytes_take(struct sim *sim, const u8 *content, u64 size, u64 room);
+void bytes_give(struct sim *sim, u8 *bytes);

@@ -14,6 +14,7 @@ void sim_free(struct sim *sim)
     for (i = 0; sim->cpu && i < sim->cpus; i++)
         free(sim->cpu[i].page);
     free(sim->cpu);
+    net_free(sim->net);
     free(sim->trace.bytes);
     free(sim->owned);
     free(sim);
@@ -49,7 +50,8 @@ struct sim *sim_new(u32 cpus, u64 kernel_start, u8 *kernel_bytes, u64 seed)
     sim->kernel_bytes = kernel_bytes;
     sim->trace.size = TRACE_BYTES;
     sim->trace.bytes = (u8 *)calloc(2, TRACE_BYTES);
-    if (!sim->trace.bytes || cpus_new(sim, seed)) {
+    sim->net = net_new();
+    if (!sim->trace.bytes || !sim->net || cpus_new(sim, seed)) {
         sim_free(sim);
         return (struct sim *)0;
     }

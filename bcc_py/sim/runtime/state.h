@@ -48,6 +48,7 @@ struct taken {
 };
 
 struct sim;
+struct net;
 struct cpu;
 struct map;
 struct checks;
@@ -214,6 +215,7 @@ struct cpu {
     u64 redirect_map; /* where bpf_redirect_map sends the packet: a map's address, 0 for nowhere */
     u32 redirect_index;
     u32 redirect_flags;
+    s64 retval; /* bpf_get_retval, bpf_set_retval: what the system call is going to return */
     u64 apart[8]; /* two CPUs share no cache line */
 };
 
@@ -295,5 +297,6 @@ struct sim {
     struct ring trace;
     u32 has_stats;
     u32 unused;
+    struct net *net;
     struct cpu *cpu; /* cpus of them */
 };
