@@ -39,3 +39,7 @@ void ring_take(struct ring *ring, u32 is_perf, u64 bytes, u8 *out);
 void ring_places(u8 *records, u64 bytes, u32 is_perf, u64 *offsets, u64 *sizes);
 s32 user_ring_reserve(struct ring *ring, u64 size, u8 **record);
 void user_ring_submit(u8 *record, u32 is_discard);
+
+s32 task_add(struct sim *sim, u32 pid, u32 tgid, u64 task);
+void task_remove(struct sim *sim, u32 pid);
+s32 signal_take(struct sim *sim, u32 *pid, u32 *signal);
