@@ -12,7 +12,7 @@ symbol + imm + 1) or, within one section, by imm alone. Linking walks the calls 
 first slot, appends each function once, in the order of discovery, and rewrites calls, FuncInfo and
 LineInfo. Maps are the variables of the BTF data section `.maps`, written as libbpf has it; each
 .data, .rodata and .bss section is an array map of one value. Not done: CO-RE relocations, legacy
-`maps` sections, extern variables, pointers in initialised data; each is refused in words.
+`maps` sections, extern variables (but for the kernel's: .ksyms), pointers in initialised data; each is refused in words.
 
 Source: Documentation/bpf/{llvm_reloc,btf,libbpf/program_types}.rst of Linux 6.18; System V ABI, ch. 4."""
 
@@ -27,7 +27,7 @@ from itertools import pairwise
 from bcc_py.errors import ObjectError
 from bcc_py.isa import PSEUDO_CALL, PSEUDO_FUNC, Insn, decode
 from bcc_py.spec import FuncInfo, Hook, HookKind, LineInfo, MapSpec, ObjectSpec, ProgramSpec, Reloc, RelocKind, Sharing
-from cfront.uapi import SECTIONS, MapType, SectionRule
+from cfront.uapi import SECTIONS, AttachType, MapType, SectionRule
 
 __all__ = ["MAX_DATA_BYTES", "read_object"]
 
@@ -39,6 +39,7 @@ _EM_BPF = 247
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_RELA, _SHT_NOBITS, _SHT_REL = 1, 2, 4, 8, 9
 _SHF_ALLOC, _SHF_EXECINSTR = 2, 4
 _STT_FUNC, _STT_SECTION = 2, 3
+_STB_WEAK = 2
 _R_64_64, _R_64_32 = 1, 10
 _CALL, _LDDW = 0x85, 0x18
 _MAX_FUNCTIONS = 256
@@ -56,7 +57,7 @@ def read_object(data: bytes) -> ObjectSpec:
     license_text = _license(elf)
     ext_section = elf.named(".BTF.ext")
     ext = _read_ext(ext_section.data, btf) if ext_section else _Ext({}, {})
-    unit = _Unit(elf, maps, ext)
+    unit = _Unit(elf, maps, ext, btf.kernel_names())
     programs: dict[str, ProgramSpec] = {}
     for function, rule in unit.programs():
         spec = _link(unit, function, rule, license_text, btf.raw)
@@ -135,6 +136,7 @@ class _Symbol:
     section: int
     value: int
     size: int
+    is_weak: bool = False
 
 
 class _Elf:
@@ -184,7 +186,7 @@ class _Elf:
             name = names.text(name_off)
             if info & 15 == _STT_SECTION and shndx < len(self.sections):
                 name = self.sections[shndx].name
-            symbols.append(_Symbol(name, info & 15, info >> 4 != 0, shndx, value, size))
+            symbols.append(_Symbol(name, info & 15, info >> 4 != 0, shndx, value, size, info >> 4 == _STB_WEAK))
         return symbols
 
     def named(self, name: str) -> _Section | None:
@@ -317,6 +319,13 @@ class _Btf:
     def datasec(self, name: str) -> int:
         """The id of the data section called name, 0 if there is none."""
         return next((i for i, one in enumerate(self.types) if one.kind == _DATASEC and one.name == name), 0)
+
+    def kernel_names(self) -> frozenset[str]:
+        """What the object declares as the kernel's: the functions and variables of the section .ksyms."""
+        number = self.datasec(".ksyms")
+        one = self.type(number)
+        rows = (self._bytes.unpack(_U32X3, one.at + 12 * at)[0] for at in range(one.vlen if number else 0))
+        return frozenset(self.type(row).name for row in rows)
 
     def variables(self, number: int) -> Iterator[tuple[str, int, int]]:
         """(name, type, offset) of each variable of a data section."""
@@ -536,9 +545,13 @@ class _Function:
 class _Unit:
     """The code of the object: functions, instructions and what each instruction refers to."""
 
-    def __init__(self, elf: _Elf, maps: _Maps, ext: _Ext) -> None:
+    def __init__(self, elf: _Elf, maps: _Maps, ext: _Ext, kernel_names: frozenset[str]) -> None:
         self.elf = elf
         self.ext = ext
+        self.kernel_names = kernel_names
+        # (section, slot) of what names something of the kernel's
+        self.kernel_calls: dict[tuple[int, int], _Symbol] = {}
+        self.kernel_loads: dict[tuple[int, int], _Symbol] = {}
         self.insns: dict[int, tuple[Insn, ...]] = {}
         self.functions: dict[int, list[_Function]] = {}
         self.relocs: dict[int, dict[int, Reloc]] = {}
@@ -579,6 +592,9 @@ class _Unit:
 
     def _relocate(self, section: _Section, slot: int, kind: int, symbol: _Symbol, addend: int, maps: _Maps) -> None:
         insn = self.insns[section.index][slot]
+        if symbol.section == 0 and symbol.name in self.kernel_names:
+            self._relocate_kernel(section, slot, kind, symbol)
+            return
         if symbol.section == 0:
             what = "calls" if insn.code == _CALL else "refers to"
             raise ObjectError(f"{what} {symbol.name}, which is not in the object", section.name, slot * 8)
@@ -587,6 +603,15 @@ class _Unit:
             self.targets[section.index, slot] = (symbol.section, target)
         elif kind == _R_64_64 and insn.code == _LDDW:
             self._relocate_load(section, slot, insn.imm + addend, symbol, maps)
+        else:
+            raise ObjectError(f"relocation of type {kind} on opcode {insn.code:#04x}", section.name, slot * 8)
+
+    def _relocate_kernel(self, section: _Section, slot: int, kind: int, symbol: _Symbol) -> None:
+        insn = self.insns[section.index][slot]
+        if kind == _R_64_32 and insn.code == _CALL:
+            self.kernel_calls[section.index, slot] = symbol
+        elif kind == _R_64_64 and insn.code == _LDDW:
+            self.kernel_loads[section.index, slot] = symbol
         else:
             raise ObjectError(f"relocation of type {kind} on opcode {insn.code:#04x}", section.name, slot * 8)
 
@@ -611,7 +636,7 @@ class _Unit:
 
     def _local_calls(self, section: _Section) -> None:
         for slot, insn in enumerate(self.insns[section.index]):
-            if insn.code == _CALL and insn.src == PSEUDO_CALL:
+            if insn.code == _CALL and insn.src == PSEUDO_CALL and (section.index, slot) not in self.kernel_calls:
                 self.targets.setdefault((section.index, slot), (section.index, slot + insn.imm + 1))
 
     def function_at(self, section: int, slot: int, caller: _Function) -> _Function:
@@ -666,6 +691,18 @@ def _hook(section: str, rule: SectionRule) -> Hook | None:
         raise ObjectError(f"'{offset}' is no offset", section) from None
 
 
+# what the function whose arguments are the context is called, by the attach type
+_TARGETS = {
+    AttachType.TRACE_RAW_TP: "", AttachType.TRACE_FENTRY: "", AttachType.TRACE_FEXIT: "", AttachType.MODIFY_RETURN: "",
+    AttachType.LSM_MAC: "bpf_lsm_", AttachType.TRACE_ITER: "bpf_iter_",
+}
+
+
+def _attach_to(section: str, rule: SectionRule) -> str:
+    name, prefix = section[len(rule.prefix):], _TARGETS.get(rule.attach_type)
+    return prefix + name if prefix is not None and name else ""
+
+
 def _link(unit: _Unit, entry: _Function, rule: SectionRule, license_text: str, btf: bytes) -> ProgramSpec:
     section = unit.elf.sections[entry.section].name
     placed: dict[tuple[int, int], int] = {}
@@ -686,12 +723,16 @@ def _link(unit: _Unit, entry: _Function, rule: SectionRule, license_text: str, b
     relocs: list[Reloc] = []
     functions: list[FuncInfo] = []
     lines: list[LineInfo] = []
+    calls: dict[int, _Symbol] = {}
+    loads: dict[int, _Symbol] = {}
     for one in order:
         base = placed[one.section, one.start]
         insns += _code(unit, one, base, placed)
         name = unit.elf.sections[one.section].name
         functions.append(FuncInfo(base, one.name, unit.ext.functions.get(name, {}).get(one.start, 0)))
         moved = base - one.start
+        for found, known in ((calls, unit.kernel_calls), (loads, unit.kernel_loads)):
+            found |= {slot + moved: known[one.section, slot] for slot in range(one.start, one.end) if (one.section, slot) in known}
         for reloc in sorted(unit.relocs[one.section].values(), key=lambda r: r.slot):
             if one.start <= reloc.slot < one.end:
                 relocs.append(Reloc(reloc.slot + moved, reloc.kind, reloc.symbol, reloc.addend))
@@ -702,6 +743,9 @@ def _link(unit: _Unit, entry: _Function, rule: SectionRule, license_text: str, b
     return ProgramSpec(
         entry.name, section, rule.type, tuple(insns), license_text, rule.attach_type, _hook(section, rule),
         tuple(relocs), tuple(functions), tuple(lines), btf,
+        attach_to=_attach_to(section, rule), kernel_functions={slot: one.name for slot, one in calls.items()},
+        kernel_variables={slot: one.name for slot, one in loads.items()},
+        weak=frozenset(one.name for one in (*calls.values(), *loads.values()) if one.is_weak),
     )
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bcc_py.errors import MapError
+from bcc_py.errors import MapError, NotSupportedError
+from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL
 from bcc_py.rings import Records
 from bcc_py.spec import Hook, MapSpec, ProgramSpec
-from cfront.btf import TypeSource
+from cfront.btf import Btf, TypeSource
 
 __all__ = ["Kernel", "Link", "Map", "MapBatch", "Program", "Ring", "RunStats", "TestRun", "TraceLine", "check_pinned", "shared_spec",
-           "undefined_table"]
+           "undefined_table", "with_kernel_ids"]
 
 
 class Map(Protocol):
@@ -199,3 +200,30 @@ def check_pinned(wanted: MapSpec, found: MapSpec, type: int | None = None) -> No
     wrong = [f"{what} {there}, the text says {here}" for what, here, there in rows if here != there]
     if wrong:
         raise MapError(f"opening map {wanted.name} pinned at {wanted.pin}: {'; '.join(wrong)} (unpin it or change the table)", wanted.name)
+
+
+def with_kernel_ids(spec: ProgramSpec, types: Btf) -> ProgramSpec:
+    """spec with the kernel's functions and variables that it names replaced by their ids in the kernel's types; the address
+    of what is weak and not there is 0, and a call of it names nothing. Raises NotSupportedError."""
+    if not spec.kernel_functions and not spec.kernel_variables:
+        return spec
+    insns, functions, variables = list(spec.insns), {}, {}
+    for slot, name in spec.kernel_functions.items():
+        id = _kernel_id(spec, name, types.function_id(name))
+        insns[slot] = insns[slot]._replace(src=PSEUDO_KFUNC_CALL, off=0, imm=id)
+        if id:
+            functions[slot] = name
+    for slot, name in spec.kernel_variables.items():
+        id = _kernel_id(spec, name, types.function_id(name) or types.variable_id(name))
+        insns[slot] = insns[slot]._replace(src=PSEUDO_BTF_ID if id else 0, off=0, imm=id)
+        insns[slot + 1] = insns[slot + 1]._replace(imm=0)
+        if id:
+            variables[slot] = name
+    return replace(spec, insns=tuple(insns), kernel_functions=functions, kernel_variables=variables)
+
+
+def _kernel_id(spec: ProgramSpec, name: str, id: int | None) -> int:
+    if id is None and name not in spec.weak:
+        raise NotSupportedError(
+            f"loading program {spec.name}: this kernel has no {name} (declare it __weak and ask whether its address is 0)", name)
+    return id or 0

@@ -23,16 +23,23 @@ class HookKind(enum.Enum):
     RAW_TRACEPOINT = "raw tracepoint"
     KPROBE = "kprobe"
     KRETPROBE = "kretprobe"
+    BTF_TRACEPOINT = "typed tracepoint"
+    FENTRY = "fentry"
+    FEXIT = "fexit"
+    LSM = "security hook"
+    ITER = "iterator"
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A place to attach. name: "category:event" for a tracepoint, the event for a raw tracepoint, the
-    function for kprobes. offset: bytes into the function (kprobe only)."""
+    """A place to attach. name: "category:event" for a tracepoint, the event for a raw or a typed tracepoint, the
+    function for kprobes, fentry and fexit. offset: bytes into the function (kprobe only). cookie: what
+    bpf_get_attach_cookie gives a program that runs here."""
 
     kind: HookKind
     name: str
     offset: int = 0
+    cookie: int = 0
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.name}" + (f"+{self.offset:#x}" if self.offset else "")
@@ -118,7 +125,8 @@ class ProgramSpec:
     relocations are open. functions[0] begins at slot 0. flags: BPF_F_* of the loading (include/uapi/linux/bpf.h);
     attach_to: the kernel function whose arguments are the context of a TRACING or LSM program.
     kernel_functions, kernel_variables: by slot, the kernel functions that it calls, and the kernel's variables and functions
-    whose addresses it loads; their relocations are open too."""
+    whose addresses it loads; their relocations are open too, until the kernel they are loaded into closes them. weak: the
+    names of those that the kernel may lack: such an address is then 0."""
 
     name: str
     section: str
@@ -135,6 +143,7 @@ class ProgramSpec:
     attach_to: str = ""
     kernel_functions: Mapping[int, str] = field(default_factory=dict)
     kernel_variables: Mapping[int, str] = field(default_factory=dict)
+    weak: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

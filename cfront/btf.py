@@ -226,10 +226,16 @@ class Btf:
 
     def variable(self, name: str) -> CType | None:
         """The type of the variable of that name; None if there is none. Looks at every type there is."""
+        id = self.variable_id(name)
+        return None if id is None else self.type(self._words[self._at[id] + 2])
+
+    def variable_id(self, name: str) -> int | None:
+        """The id of the variable of that name; None if there is none. Looks at every type there is."""
         words, key = self._words, name.encode()
-        for pos in self._at[1:]:
+        for id in range(1, len(self._at)):
+            pos = self._at[id]
             if words[pos + 1] >> 24 & 31 == _VAR and self._bytes(words[pos]) == key:
-                return self.type(words[pos + 2])
+                return id
         return None
 
     def section(self, id: int) -> list[tuple[CType, int]]:

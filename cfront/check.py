@@ -190,9 +190,10 @@ class Checker(PacketChecker):
             self.check_same_variable(var, type, span)
             var.is_extern = var.is_extern and is_extern
             var.section, var.align = attributes.section or var.section, max(var.align, attributes.align)
+            var.is_weak |= attributes.is_weak
         else:
             var = GlobalVar(node.name, type, span, _is_const(node.type), is_extern)
-            var.section = attributes.section
+            var.section, var.is_weak = attributes.section, attributes.is_weak
             var.align, var.is_volatile = attributes.align, self.is_volatile(node.type)
             self.declare(node.name, var, node)
             self.unit.globals.append(var)
@@ -266,7 +267,7 @@ class Checker(PacketChecker):
         is_static = "static" in node.storage or ("inline" in node.funcspec and "extern" not in node.storage)
         function = FunctionDef(node.name, type, self.span(node), is_static)
         function.is_noinline = attributes.is_noinline
-        function.section = attributes.section
+        function.section, function.is_weak = attributes.section, attributes.is_weak
         return function
 
     def define_function(self, node: c_ast.FuncDef) -> None:
@@ -419,8 +420,8 @@ class Checker(PacketChecker):
             return
         self.unit.globals = [one for one in self.unit.globals if not one.is_extern or one in self.used_globals]
         for one in self.unit.globals:
-            if one.is_extern:
-                self.report(f"extern variable '{one.name}' has no definition here", one.span, "define it in this text")
+            if one.is_extern and not one.is_kernels:
+                self.report(f"extern variable '{one.name}' has no definition here", one.span, "define it in this text, or declare it __ksym if it is the kernel's")
 
     def check_lengths(self) -> None:
         """Refuses arrays that no declaration gave a length."""
@@ -431,7 +432,7 @@ class Checker(PacketChecker):
     def check_bodies(self) -> None:
         for called in self.calls.values():
             for function, span in called.items():
-                if function.body is not None:
+                if function.body is not None or function.is_kernels:
                     continue
                 if self.target == "bpf" or function.is_static:
                     self.report(f"function '{function.name}' is declared but has no body", span, "define it in this text")

@@ -81,6 +81,7 @@ __all__ = ["PART", "ExprChecker", "bytes_of_string"]
 
 PART = "initialiser in a list"  # what convert() is said to convert there
 
+_MAX_ARGUMENTS = 5  # of a call in BPF
 _ESCAPES = {"n": 10, "t": 9, "r": 13, "0": 0, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, "'": 39, '"': 34, "?": 63, "e": 27}
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|(.))", re.DOTALL)
 _INT_LITERAL = re.compile(r"(0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)([uUlL]*)")
@@ -243,7 +244,7 @@ class ExprChecker(TypeChecker):
         self.error(f"floating point is not supported{self.in_bpf}", span, hint)
 
     def check_function_address(self, expr: FunctionAddress) -> None:
-        if self.target == "bpf" and not self.unevaluated:
+        if self.target == "bpf" and not self.unevaluated and not expr.function.is_kernels:
             self.error(f"the address of function '{expr.function.name}' cannot be used in BPF", expr.span,
                        f"call it: {expr.function.name}(...)")
 
@@ -986,6 +987,9 @@ class ExprChecker(TypeChecker):
         return tuple(values)
 
     def call_function(self, node: c_ast.FuncCall, function: FunctionDef) -> Expr:
+        if function.is_kernels:
+            args = tuple(self.kernel_argument(one, at, function) for at, one in enumerate(self.kernel_arguments(node, function)))
+            return CallFunction(function.type.result, self.span(node), function, args)
         if self.target == "bpf" and not function.is_static and not function.is_noinline:
             self.error(f"cannot call non-static function '{function.name}'", node, "make it static inline")
         if function.type.is_open and node.args is not None and (function.body is not None or self.target == "bpf"):
@@ -993,6 +997,25 @@ class ExprChecker(TypeChecker):
         args = self.arguments(node, function.name, function.type)
         self.note_call(function, self.span(node))
         return CallFunction(function.type.result, self.span(node), function, args)
+
+    def kernel_arguments(self, node: c_ast.FuncCall, function: FunctionDef) -> list[c_ast.Node]:
+        """The arguments of a call of the kernel's, as many as it takes."""
+        nodes, wanted = self.args_of(node), len(function.type.params)
+        if len(nodes) != wanted:
+            self.error(f"'{function.name}' takes {counted(wanted, 'argument')}, {len(nodes)} given", node)
+        if wanted > _MAX_ARGUMENTS:
+            self.error(f"'{function.name}' takes {wanted} arguments, a call in BPF has at most {_MAX_ARGUMENTS}", node)
+        return nodes
+
+    def kernel_argument(self, node: c_ast.Node, at: int, function: FunctionDef) -> Expr:
+        type, what = function.type.params[at].type, f"argument {at + 1} of '{function.name}'"
+        if isinstance(type, Pointer) and isinstance(type.target, Function):
+            return self.callback(node, what)
+        return self.convert(self.constant_or_value(node), type, what)
+
+    def callback(self, node: c_ast.Node, what: str) -> Expr:
+        """A hook for the checker above: the address of a function of the text that the kernel calls."""
+        self.error(f"{what} must be the name of a static function", node)
 
     def call_without_prototype(self, node: c_ast.FuncCall, function: FunctionDef) -> Expr:
         """A call, with arguments, of what takes none and says so by (): they are computed and dropped."""

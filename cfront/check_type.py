@@ -88,10 +88,10 @@ for _words, _type in {
 }.items():
     _SPECIFIERS[tuple(sorted(_words.split()))] = _type
 
-# a dot begins the compiler's own sections, of which a text may name those of data and of plain code
-_SECTION_NAME = re.compile(r"(?!\.)[!#-\[\]-~]+|\.(?:text|rodata|data|bss)[\w.]*")
+# a dot begins the compiler's own sections, of which a text may name those of data, of plain code and of what the kernel has
+_SECTION_NAME = re.compile(r"(?!\.)[!#-\[\]-~]+|\.(?:text|rodata|data|bss)[\w.]*|\.ksyms")
 _IGNORED_ATTRIBUTES = {
-    "unused", "used", "always_inline", "maybe_unused", "may_alias", "preserve_access_index", "weak", "const", "pure", "cold",
+    "unused", "used", "always_inline", "maybe_unused", "may_alias", "preserve_access_index", "const", "pure", "cold",
     "hot", "warn_unused_result", "nonnull", "noreturn", "deprecated", "visibility", "no_sanitize", "flatten", "gnu_inline",
     "btf_decl_tag", "btf_type_tag", "address_space", "format", "optimize", "malloc", "fallthrough", "externally_visible",
 }
@@ -137,6 +137,7 @@ class Attributes:
     section: str = ""
     is_noinline: bool = False
     is_packet: bool = False
+    is_weak: bool = False
     table: tuple[c_ast.Node, ...] | None = None
 
 
@@ -339,6 +340,8 @@ class TypeChecker(Context):
             into.align = self.constant(args[0], "an alignment") if args else 16
             if into.align <= 0 or into.align & (into.align - 1) or into.align > 4096:
                 self.error(f"alignment {into.align} is not a power of two up to 4096", node)
+        elif name == "weak":
+            into.is_weak = True
         elif name == "section":
             if len(args) != 1 or not isinstance(args[0], c_ast.Constant) or args[0].type != "string":
                 self.error("section needs one string", node)

@@ -82,6 +82,24 @@ class Debug:
         self._lines[found] = self._lines[found].replace("retainedNodes: !{}", f"retainedNodes: !{{{nodes}}}")
         return found
 
+    def kernel_function(self, function: FunctionDef) -> int:
+        """The declaration of a function of the kernel's: LLVM puts it into the section of BTF that loaders look into."""
+        type = function.type
+        result = "null" if type.result.size == 0 else f"!{self.type(_debuggable(type.result))}"
+        rows = self.add(f"!{{{', '.join([result, *(f'!{self._param(one.type, True)}' for one in type.params)])}}}")
+        signature = self.add(f"!DISubroutineType(types: !{rows})")
+        file = self.file(function.span.file)
+        return self.add(f"!DISubprogram(name: {quoted(function.name)}, scope: !{file}, file: !{file}, line: {function.span.line}, "
+                        f"type: !{signature}, flags: DIFlagPrototyped, spFlags: DISPFlagOptimized)")
+
+    def kernel_variable(self, var: GlobalVar) -> int:
+        """The declaration of a variable of the kernel's."""
+        file = self.file(var.span.file)
+        type = "" if var.type.size == 0 and not isinstance(var.type, Record) else f", type: !{self.type(var.type)}"
+        found = self.add(f"!DIGlobalVariable(name: {quoted(var.name)}, scope: !{self._unit}, file: !{file}, "
+                         f"line: {var.span.line}{type}, isLocal: false, isDefinition: false)")
+        return self.add(f"!DIGlobalVariableExpression(var: !{found}, expr: !DIExpression())")
+
     def _param(self, type: CType, is_whole: bool) -> int:
         """A parameter's type; pointers are told apart only where the kernel asks what they point at."""
         if not isinstance(type, Pointer):

@@ -161,7 +161,12 @@ class _Module:
         name = _symbol(function.name)
         if function.body is None:
             result, kinds = _signature(function.type)
-            self.declare(name, f"declare {result} @{name}({kinds})")
+            if function.is_kernels:
+                note = f"!dbg !{self.debug.kernel_function(function)} " if self.debug else ""
+                weak = "extern_weak " if function.is_weak else ""
+                self.declare(name, f'declare {note}{weak}{result} @{name}({kinds}) section "{function.section}"')
+            else:
+                self.declare(name, f"declare {result} @{name}({kinds})")
         return f"@{name}"
 
     def intrinsic(self, name: str, result: str, *args: str) -> str:
@@ -172,7 +177,10 @@ class _Module:
         content = var.init if var.init is not None else bytes(var.type.size)
         align = _global_align(var)
         if var.is_extern:
-            self.globals.append(f"{name} = external global i8, align {align}")
+            section = f', section "{var.section}"' if var.is_kernels else ""
+            note = f", !dbg !{self.debug.kernel_variable(var)}" if self.debug and var.is_kernels else ""
+            linkage = "extern_weak" if var.is_weak else "external"
+            self.globals.append(f"{name} = {linkage} global i8{section}, align {align}{note}")
             return
         if self.target == "bpf":
             section = var.section or (".rodata" if var.is_const else ".data" if any(content) else ".bss")

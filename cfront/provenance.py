@@ -156,6 +156,8 @@ class _Facts:
         if isinstance(expr, CallHelper):
             return self.helper_result(expr)
         if isinstance(expr, CallFunction):
+            if expr.function.is_kernels:  # what it gives is what the verifier knows
+                return Origin.NATIVE if isinstance(expr.type, Pointer) else Origin.NOTHING
             return self.owner.result(expr.function, self.arguments(expr))
         if isinstance(expr, (StringAddress, MapAddress, FunctionAddress)):
             return Origin.NATIVE
@@ -272,6 +274,8 @@ class _Rewriter:
         self.facts = facts
 
     def rewrite(self, node: Any) -> Any:
+        if isinstance(node, CallFunction) and node.function.is_kernels:
+            return CallFunction(node.type, node.span, node.function, tuple(self.value(one) for one in node.args))
         if isinstance(node, CallFunction):
             origins = self.facts.arguments(node)
             called = self.owner.known(node.function, origins)
@@ -279,6 +283,8 @@ class _Rewriter:
             function = self.owner.instance(node.function, origins)
             args = tuple(self.value(one) for one in node.args)
             return CallFunction(node.type, node.span, function, args)
+        if isinstance(node, FunctionAddress) and node.function.is_kernels:
+            return node
         if isinstance(node, FunctionAddress):  # what a helper calls it with is memory of the program's
             given = tuple(Origin.NATIVE if isinstance(one.type, Pointer) else Origin.NOTHING for one in node.function.params)
             return FunctionAddress(node.type, node.span, self.owner.instance(node.function, given))

@@ -92,6 +92,9 @@ def node(cls: type[_T]) -> type[_T]:
     return cast("type[_T]", type(cls.__name__, cls.__bases__, space))
 
 
+KERNEL_SECTION = ".ksyms"  # of what a text declares and the kernel has
+
+
 class LocalVar:
     """A local variable or parameter."""
 
@@ -110,7 +113,7 @@ class LocalVar:
 class GlobalVar:
     """A global. init: its bytes, None for zeros; addresses: by offset, what is pointed into and how far."""
 
-    __slots__ = ("addresses", "align", "init", "is_const", "is_extern", "is_volatile", "name", "section", "span", "type")
+    __slots__ = ("addresses", "align", "init", "is_const", "is_extern", "is_volatile", "is_weak", "name", "section", "span", "type")
 
     def __init__(self, name: str, type: CType, span: Span, is_const: bool = False, is_extern: bool = False) -> None:
         self.name = name
@@ -120,9 +123,15 @@ class GlobalVar:
         self.is_extern = is_extern
         self.section = ""
         self.is_volatile = False
+        self.is_weak = False  # the kernel may lack it
         self.align = 0  # what an attribute asks for
         self.init: bytes | None = None
         self.addresses: dict[int, tuple[GlobalVar | FunctionDef, int]] = {}
+
+    @property
+    def is_kernels(self) -> bool:
+        """A variable of the kernel's (__ksym)."""
+        return self.is_extern and self.section == KERNEL_SECTION
 
 
 class MapDef:
@@ -154,7 +163,7 @@ class FunctionDef:
     One that is noinline stays a function in BPF; if it is not static either, the kernel verifies it on its own, for
     any arguments of its types."""
 
-    __slots__ = ("body", "is_noinline", "is_static", "locals", "name", "params", "section", "span", "type")
+    __slots__ = ("body", "is_noinline", "is_static", "is_weak", "locals", "name", "params", "section", "span", "type")
 
     def __init__(self, name: str, type: Function, span: Span, is_static: bool) -> None:
         self.name = name
@@ -162,6 +171,7 @@ class FunctionDef:
         self.span = span
         self.is_static = is_static
         self.is_noinline = False
+        self.is_weak = False  # the kernel may lack it
         self.section = ""
         self.params: list[LocalVar] = []
         self.locals: list[LocalVar] = []
@@ -170,6 +180,11 @@ class FunctionDef:
     @property
     def is_global(self) -> bool:
         return self.is_noinline and not self.is_static and not self.section
+
+    @property
+    def is_kernels(self) -> bool:
+        """A function of the kernel's (__ksym)."""
+        return self.body is None and self.section == KERNEL_SECTION
 
 
 

@@ -51,7 +51,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.hist": (),
     "bcc_py.syscalls": (),
     "bcc_py.rings": (),
-    "bcc_py.kernel": ("bcc_py.errors", "bcc_py.rings", "bcc_py.spec", "cfront.btf"),
+    "bcc_py.kernel": ("bcc_py.errors", "bcc_py.isa", "bcc_py.rings", "bcc_py.spec", "cfront.btf"),
     "bcc_py.load": (*_SPECS, "bcc_py.kernel"),
     "bcc_py.verifier": (*_SPECS, "bcc_py.verifier", "cfront.btf", "cfront.ctype", "cfront.pause"),
     "bcc_py.jit": (*_SPECS, "bcc_py.jit"),

@@ -28,21 +28,24 @@ _PERF_TYPE_TRACEPOINT = 2
 _NAME = re.compile(r"[A-Za-z0-9_.-]+$")
 _PROGRAM_TYPES = {
     HookKind.TRACEPOINT: ProgType.TRACEPOINT, HookKind.RAW_TRACEPOINT: ProgType.RAW_TRACEPOINT,
-    HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE,
+    HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.BTF_TRACEPOINT: ProgType.TRACING,
+    HookKind.FENTRY: ProgType.TRACING, HookKind.FEXIT: ProgType.TRACING, HookKind.LSM: ProgType.LSM, HookKind.ITER: ProgType.TRACING,
 }
+# a program for one of these names its target when it is loaded
+_LOADED_FOR = (HookKind.BTF_TRACEPOINT, HookKind.FENTRY, HookKind.FEXIT, HookKind.LSM)
 _SYSCALL_ENTRY = re.compile(r"(?:__(?:x64|arm64|s390x|riscv|loongarch)_)?sys_(?P<name>\w+)$")
 
 
 class LinuxLink:
     """One attachment. close() detaches, once."""
 
-    def __init__(self, hook: Hook, fd: int) -> None:
+    def __init__(self, hook: Hook, *fds: int) -> None:
         self.hook = hook
-        self._fd = fd
+        self._fds = fds
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
+        fds, self._fds = self._fds, ()
+        for fd in fds:
             sys.close(fd)
 
 
@@ -51,11 +54,15 @@ def attach(program_fd: int, type: ProgType, hook: Hook) -> LinuxLink:
     wanted = _PROGRAM_TYPES[hook.kind]
     if type != wanted:
         raise AttachError(f"attaching to {hook}: it takes a program of type {wanted.name}, not {type.name}", str(hook))
+    if hook.kind is HookKind.ITER:
+        raise NotSupportedError(f"attaching to {hook}: on Linux, reading iterators is not supported yet", "iterator")
+    if hook.kind in _LOADED_FOR:
+        return LinuxLink(hook, sys.raw_tracepoint_open(program_fd, "", str(hook), hook.cookie))
     if hook.kind is HookKind.TRACEPOINT:
-        return LinuxLink(hook, _attach_tracepoint(program_fd, hook))
+        return LinuxLink(hook, *_attach_tracepoint(program_fd, hook))
     if hook.kind is HookKind.RAW_TRACEPOINT:
-        return LinuxLink(hook, sys.raw_tracepoint_open(program_fd, hook.name, str(hook)))
-    return LinuxLink(hook, _attach_kprobe(program_fd, hook))
+        return LinuxLink(hook, sys.raw_tracepoint_open(program_fd, hook.name, str(hook), hook.cookie))
+    return LinuxLink(hook, *_attach_kprobe(program_fd, hook))
 
 
 def tracepoint_directory(category: str, event: str) -> str | None:
@@ -78,7 +85,7 @@ def list_events(category: str = "") -> list[str]:
     return found
 
 
-def _attach_tracepoint(program_fd: int, hook: Hook) -> int:
+def _attach_tracepoint(program_fd: int, hook: Hook) -> tuple[int, ...]:
     category, _, event = hook.name.partition(":")
     directory = tracepoint_directory(category, event)
     if directory is None:
@@ -97,13 +104,16 @@ def _open_tracepoint(directory: str, hook: Hook) -> int:
     return sys.perf_event_open(sys.perf_event_attr(_PERF_TYPE_TRACEPOINT, event_id, sample_period=1), -1, 0, str(hook))
 
 
-def _event_with_program(event_fd: int, program_fd: int, hook: Hook) -> int:
+def _event_with_program(event_fd: int, program_fd: int, hook: Hook) -> tuple[int, ...]:
+    """The descriptors to keep open. A cookie needs a link, of which there is one for an event."""
     try:
+        if hook.cookie:
+            return sys.perf_link(event_fd, program_fd, hook.cookie, str(hook)), event_fd
         sys.perf_set_bpf(event_fd, program_fd, str(hook))
     except (AttachError, NotSupportedError):
         sys.close(event_fd)
         raise
-    return event_fd
+    return (event_fd,)
 
 
 def _did_you_mean(name: str) -> str:
@@ -113,7 +123,7 @@ def _did_you_mean(name: str) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _attach_kprobe(program_fd: int, hook: Hook) -> int:
+def _attach_kprobe(program_fd: int, hook: Hook) -> tuple[int, ...]:
     entry = _SYSCALL_ENTRY.match(hook.name)
     if entry and not feature.has("kprobe"):
         side = "exit" if hook.kind is HookKind.KRETPROBE else "enter"

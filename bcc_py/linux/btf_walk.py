@@ -6,7 +6,8 @@ kernel takes; first_function(btf), the id of some function.
 A compiler leaves the sizes and offsets of data sections to the linker, and the kernel refuses them
 unfilled. Nothing of what we hand the kernel BTF for (functions, lines) refers to sections or variables, so
 each VAR becomes a 1-byte INT and each DATASEC an unnamed STRUCT of them: both have the same length as what
-they replace, and every other type keeps its id. Source: Documentation/bpf/btf.rst."""
+they replace, and every other type keeps its id. A function that is the kernel's own, which it does not take
+either, becomes a TYPEDEF of its prototype. Source: Documentation/bpf/btf.rst."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from bcc_py.errors import ObjectError
 
 __all__ = ["first_function", "loadable"]
 
-_INT, _STRUCT, _FUNC, _VAR, _DATASEC = 1, 4, 12, 14, 15
+_INT, _STRUCT, _TYPEDEF, _FUNC, _VAR, _DATASEC = 1, 4, 8, 12, 14, 15
+_EXTERN = 2  # the linkage of a function that is somewhere else
 # bytes after a type's head of 12, and for each of its members (kinds without members have none)
 _EXTRA = {_INT: 4, 3: 12, _VAR: 4, 17: 4}
 _EACH = {_STRUCT: 12, 5: 12, 6: 8, 13: 8, _DATASEC: 12, 19: 12}
@@ -51,11 +53,17 @@ def first_function(btf: bytes) -> int:
 def loadable(btf: bytes) -> bytes:
     """btf with its variables and data sections in a form that the kernel takes. Raises ObjectError."""
     made = bytearray(btf)
-    for at, kind, members in list(_types(btf)):
+    types = list(_types(btf))
+    number = next((id for id, (_, kind, _) in enumerate(types, 1) if kind in (_INT, _VAR)), 0)
+    for at, kind, members in types:
         if kind == _VAR:
             made[at + 4 : at + 16] = _BYTE
+        elif kind == _FUNC and members == _EXTERN:
+            made[at + 4 : at + 8] = struct.pack("<I", _TYPEDEF << 24)
         elif kind == _DATASEC:
             made[at : at + 12] = struct.pack("<III", 0, _STRUCT << 24 | members, 4)
             for row in range(at + 12, at + 12 + 12 * members, 12):
-                made[row : row + 12] = struct.pack("<III", 0, struct.unpack_from("<I", btf, row)[0], 0)
+                id = struct.unpack_from("<I", btf, row)[0]
+                is_function = 0 < id <= len(types) and types[id - 1][1] == _FUNC
+                made[row : row + 12] = struct.pack("<III", 0, number if is_function else id, 0)
     return bytes(made)

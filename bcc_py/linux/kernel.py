@@ -39,6 +39,7 @@ from bcc_py.kernel import (
     check_pinned,
     shared_spec,
     undefined_table,
+    with_kernel_ids,
 )
 from bcc_py.linux import attach, feature, sys
 from bcc_py.linux.btf_walk import loadable
@@ -54,11 +55,6 @@ from cfront.uapi import AttachType, MapType
 __all__ = ["LinuxKernel", "LinuxMap", "LinuxProgram"]
 
 _RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
-# attach types whose programs are loaded for one function of the kernel, and what its name begins with
-_TARGET_PREFIXES = {
-    AttachType.TRACE_FENTRY: "", AttachType.TRACE_FEXIT: "", AttachType.MODIFY_RETURN: "", AttachType.LSM_MAC: "bpf_lsm_",
-    AttachType.TRACE_ITER: "bpf_iter_",
-}
 _ENOTSUPP = 524  # the kernel's own, for a map type that takes no BTF
 _SYSCALL_PREFIXES = ("sys_", "__x64_sys_", "__x32_compat_sys_", "__ia32_compat_sys_", "__arm64_sys_", "__s390x_sys_",
                      "__s390_sys_", "__riscv_sys_", "__loongarch_sys_")
@@ -264,6 +260,7 @@ class LinuxKernel:
 
     def load_program(self, spec: ProgramSpec) -> Program:
         """A program that the kernel's verifier took. Raises VerifierError, LoadError, NotSupportedError."""
+        spec = with_kernel_ids(spec, _vmlinux()) if spec.kernel_functions or spec.kernel_variables else spec
         fd = self._load(spec)
         made = LinuxProgram(spec, fd, self._live.discard)
         self._live.add(made)
@@ -512,13 +509,13 @@ def _prog_load(spec: ProgramSpec, btf_fd: int = 0, func_info: bytes = b"", line_
 def _target_id(spec: ProgramSpec) -> int:
     """The kernel's id of the function that a program is loaded for (its section names it), 0 for programs that are for
     none. Raises LoadError, NotSupportedError."""
-    prefix = _TARGET_PREFIXES.get(spec.expected_attach_type)
-    if prefix is None:
+    name = spec.attach_to
+    if not name:
         return 0
-    name = prefix + spec.section.partition("/")[2]
     if ":" in name:
         raise NotSupportedError(f"loading program {spec.name}: functions of modules ({name}) cannot be looked up yet", "module BTF")
-    found = _vmlinux().function_id(name)
+    is_tracepoint = spec.expected_attach_type is AttachType.TRACE_RAW_TP
+    found = _vmlinux().id_of("typedef", f"btf_trace_{name}") if is_tracepoint else _vmlinux().function_id(name)
     if found is None:
         raise LoadError(f"loading program {spec.name}: {name} is not found in vmlinux BTF", spec.name)
     return found

@@ -41,7 +41,7 @@ from bcc_py.kernel import TestRun
 __all__ = [
     "Mapping", "btf_load", "close", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
     "map_batch", "map_contains", "map_create", "map_delete", "map_freeze", "map_info", "map_info_id", "map_lookup", "map_next_key", "map_take", "map_update", "map_write_batch",
-    "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_set_bpf", "possible_cpus", "prog_load",
+    "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_link", "perf_set_bpf", "possible_cpus", "prog_load",
     "prog_load_with_log", "prog_test_run", "raw_tracepoint_open",
 ]
 
@@ -50,8 +50,9 @@ _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = 
 _OBJ_PIN, _OBJ_GET = 6, 7
 # how much a packet may grow in a test run, and the longest context that comes back from one
 _PACKET_GROWTH, _CONTEXT_BYTES = 20480, 256
-_PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _MAP_FREEZE = 10, 15, 17, 18, 22
+_PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _MAP_FREEZE, _LINK_CREATE = 10, 15, 17, 18, 22, 28
 _MAP_TAKE, _BATCH_LOOKUP, _BATCH_TAKE, _BATCH_UPDATE, _BATCH_DELETE = 21, 24, 25, 26, 27
+_BPF_PERF_EVENT = 41  # the attach type of a link with a perf event
 
 # PERF_EVENT_IOC_*: _IO('$', n), and _IOW('$', 8, __u32)
 IOC_ENABLE, IOC_DISABLE, IOC_SET_BPF = 0x2400, 0x2401, 0x40042408
@@ -88,6 +89,7 @@ struct test_run_attr { uint32_t fd, retval, data_size_in, data_size_out; uint64_
 struct obj_attr { uint64_t path; uint32_t fd, flags; };
 struct info_attr { uint32_t fd, size; uint64_t info; };
 struct raw_tp_attr { uint64_t name; uint32_t fd; uint64_t cookie; };
+struct perf_link_attr { uint32_t program_fd, event_fd, attach_type, flags; uint64_t cookie; };
 struct btf_load_attr { uint64_t btf, log_buf; uint32_t size, log_size, log_level, log_true_size; };
 """
 
@@ -525,12 +527,12 @@ def link_refusal(hook: str, error: int, hint: str = "") -> BpfError:
     return AttachError(f"attaching to {hook}{' (' + hint + ')' if hint else ''}", hook, error)
 
 
-def raw_tracepoint_open(fd: int, name: str, hook: str = "") -> int:
+def raw_tracepoint_open(fd: int, name: str, hook: str = "", cookie: int = 0) -> int:
     """Attaches program fd to a raw tracepoint ("" for one whose target is fixed by its BTF id); closing the
     returned descriptor detaches."""
     ffi = _c()[0]
     text = ffi.new("char[]", name.encode("utf-8"))
-    attr = ffi.new("struct raw_tp_attr *", (_address(text) if name else 0, fd, 0))
+    attr = ffi.new("struct raw_tp_attr *", (_address(text) if name else 0, fd, cookie))
     result = _bpf(_RAW_TRACEPOINT_OPEN, attr)
     if result < 0:
         hint = "this kernel has no such raw tracepoint" if -result == errno.ENOENT else ""
@@ -587,6 +589,20 @@ def perf_set_bpf(event_fd: int, program_fd: int, what: str) -> None:
     """Has program_fd run whenever the event happens, and starts the event."""
     ioctl(event_fd, IOC_SET_BPF, program_fd, what)
     ioctl(event_fd, IOC_ENABLE, 0, what)
+
+
+def perf_link(event_fd: int, program_fd: int, cookie: int, what: str) -> int:
+    """The descriptor of a link that has program_fd run, with this cookie, whenever the event happens; starts the event."""
+    attr = _c()[0].new("struct perf_link_attr *", (program_fd, event_fd, _BPF_PERF_EVENT, 0, cookie))
+    fd = _bpf(_LINK_CREATE, attr)
+    if fd < 0:
+        raise link_refusal(what, -fd)
+    try:
+        ioctl(event_fd, IOC_ENABLE, 0, what)
+    except BpfError:
+        close(fd)
+        raise
+    return fd
 
 
 # ---- shared memory ----

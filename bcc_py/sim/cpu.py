@@ -6,6 +6,7 @@ runs on a CPU at a time; SimCpu.lock is held by whoever does."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from bcc_py.errors import FaultError
@@ -17,6 +18,7 @@ __all__ = ["CPU_FIELDS", "SimCpu", "describe"]
 CPU_FIELDS = ("stack_top", "number", "tail_calls", "fault")  # what machine code reaches in struct cpu
 
 _COMM_BYTES = 15
+_MASK64 = (1 << 64) - 1
 
 
 class SimCpu:
@@ -31,6 +33,7 @@ class SimCpu:
         self._page: Any = runtime.ffi.buffer(pointer.page, pointer.page_size)
         self._null: Any = runtime.ffi.NULL
         self._used = 0
+        self._stacks: tuple[Any, Any] = (None, None)
 
     def enter(self, task: Task, time_ns: int) -> None:
         """From now on it is this time, and task runs here."""
@@ -40,6 +43,21 @@ class SimCpu:
     def see_memory(self, task: Task) -> None:
         """User addresses are task's."""
         _show_memory(task, self.pointer, self._null)
+
+    def set_stack(self, kernel_ips: Sequence[int], user_ips: Sequence[int]) -> None:
+        """The stacks of what happens here, innermost address first."""
+        state = self.pointer
+        kernel = self._runtime.ffi.new("u64[]", [ip & _MASK64 for ip in kernel_ips])
+        user = self._runtime.ffi.new("u64[]", [ip & _MASK64 for ip in user_ips])
+        self._stacks = kernel, user  # the struct only points at them
+        state.kernel_ips, state.kernel_depth = kernel, len(kernel)
+        state.user_ips, state.user_depth = user, len(user)
+
+    def at_function(self, address: int, arguments: int = 0, has_result: bool = False) -> None:
+        """What happens here is the entry or the return of this function; how many arguments the context holds, and whether
+        its result follows them."""
+        state = self.pointer
+        state.function, state.arguments, state.has_result = address, arguments, has_result
 
     def put(self, content: bytes) -> None:
         """Lays out what the next program gets; what an earlier, longer context left behind becomes zeros. Raises

@@ -14,15 +14,20 @@ from typing import Protocol
 
 from bcc_py.errors import AttachError
 from bcc_py.sim.cpu import SimCpu
-from bcc_py.spec import Hook, HookKind
-from cfront.uapi import ProgType
+from bcc_py.spec import Hook, HookKind, ProgramSpec
+from cfront.uapi import AttachType, ProgType
 
 __all__ = ["HookTable", "Runnable", "SimLink", "check_program_type", "did_you_mean"]
 
 _EEXIST, _EINVAL = 17, 22
 _TYPES = {
     HookKind.TRACEPOINT: ProgType.TRACEPOINT, HookKind.RAW_TRACEPOINT: ProgType.RAW_TRACEPOINT,
-    HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE,
+    HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.BTF_TRACEPOINT: ProgType.TRACING,
+    HookKind.FENTRY: ProgType.TRACING, HookKind.FEXIT: ProgType.TRACING, HookKind.LSM: ProgType.LSM, HookKind.ITER: ProgType.TRACING,
+}
+# what a program of type TRACING was verified for
+_ATTACH_TYPES = {
+    HookKind.BTF_TRACEPOINT: AttachType.TRACE_RAW_TP, HookKind.FENTRY: AttachType.TRACE_FENTRY, HookKind.FEXIT: AttachType.TRACE_FEXIT,
 }
 
 
@@ -86,12 +91,17 @@ class HookTable:
         return next((program for one, program in rows if one is link), None)
 
 
-def check_program_type(hook: Hook, type: ProgType, program: str) -> None:
-    """Raises AttachError (EINVAL) for a program whose type does not fit the hook."""
-    wanted = _TYPES[hook.kind]
+def check_program_type(hook: Hook, program: ProgramSpec) -> None:
+    """Raises AttachError (EINVAL) for a program whose type does not fit the hook, or that was verified for another."""
+    wanted, type = _TYPES[hook.kind], program.type
     if type is not wanted:
         raise AttachError(
-            f"attaching {program} to {hook}: it is a {type.name.lower()} program (a {wanted.name.lower()} program fits)",
+            f"attaching {program.name} to {hook}: it is a {type.name.lower()} program (a {wanted.name.lower()} program fits)",
+            str(hook), _EINVAL)
+    attach_type = _ATTACH_TYPES.get(hook.kind)
+    if attach_type is not None and (program.expected_attach_type, program.attach_to) != (attach_type, hook.name):
+        raise AttachError(
+            f"attaching {program.name} to {hook}: it was loaded for {program.expected_attach_type.name} {program.attach_to}",
             str(hook), _EINVAL)
 
 

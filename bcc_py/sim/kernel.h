@@ -547,14 +547,17 @@ struct kernfs_node {
     u64 id;
 };
 
+struct cgroup_subsys_state {
+    struct cgroup *cgroup;
+    int id;
+    struct cgroup_subsys_state *parent;
+};
+
 struct cgroup {
+    struct cgroup_subsys_state self;
     unsigned long flags;
     int level;
     struct kernfs_node *kn;
-};
-
-struct cgroup_subsys_state {
-    struct cgroup *cgroup;
 };
 
 struct css_set {
@@ -920,3 +923,160 @@ struct xdp_md {
 };
 
 enum xdp_action { XDP_ABORTED = 0, XDP_DROP = 1, XDP_PASS = 2, XDP_TX = 3, XDP_REDIRECT = 4 };
+
+/* ---- what programs keep of the kernel's on their stacks ---- */
+
+struct bpf_dynptr {
+    __u64 __opaque[2];
+};
+
+struct bpf_iter_num {
+    __u64 __opaque[1];
+};
+
+struct bpf_iter_bits {
+    __u64 __opaque[2];
+};
+
+struct bpf_iter_task {
+    __u64 __opaque[3];
+};
+
+struct bpf_iter_css {
+    __u64 __opaque[3];
+};
+
+struct bpf_iter_css_task {
+    __u64 __opaque[1];
+};
+
+struct cpumask {
+    unsigned long bits[16];
+};
+
+typedef struct cpumask cpumask_t;
+
+struct bpf_cpumask {
+    cpumask_t cpumask;
+    refcount_t usage;
+};
+
+/* ---- kernel functions that programs may call: runtime/{kfuncs,cpumask,strings,dynptr}.c ---- */
+
+void *bpf_cast_to_kern_ctx(void *obj);
+void *bpf_rdonly_cast(void *obj__ign, u32 btf_id__k);
+int bpf_copy_from_user_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign);
+int bpf_copy_from_user_str_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign);
+int bpf_copy_from_user_task_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign, struct task_struct *tsk);
+int bpf_copy_from_user_task_str(void *dst, u32 dst__sz, void *unsafe_ptr__ign, struct task_struct *tsk, u64 flags);
+int bpf_copy_from_user_task_str_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign, struct task_struct *tsk);
+int bpf_copy_from_user_str(void *dst, u32 dst__sz, void *unsafe_ptr__ign, u64 flags);
+int bpf_dynptr_adjust(struct bpf_dynptr *p, u32 start, u32 end);
+int bpf_dynptr_clone(struct bpf_dynptr *p, struct bpf_dynptr *clone__uninit);
+int bpf_dynptr_copy(struct bpf_dynptr *dst_ptr, u32 dst_off, struct bpf_dynptr *src_ptr, u32 src_off, u32 size);
+bool bpf_dynptr_is_null(struct bpf_dynptr *p);
+bool bpf_dynptr_is_rdonly(struct bpf_dynptr *p);
+int bpf_dynptr_memset(struct bpf_dynptr *p, u32 offset, u32 size, u8 val);
+u32 bpf_dynptr_size(struct bpf_dynptr *p);
+void *bpf_dynptr_slice(struct bpf_dynptr *p, u32 offset, void *buffer__opt, u32 buffer__szk);
+void *bpf_dynptr_slice_rdwr(struct bpf_dynptr *p, u32 offset, void *buffer__opt, u32 buffer__szk);
+int bpf_iter_bits_new(struct bpf_iter_bits *it, u64 *unsafe_ptr__ign, u32 nr_words);
+int *bpf_iter_bits_next(struct bpf_iter_bits *it);
+void bpf_iter_bits_destroy(struct bpf_iter_bits *it);
+int bpf_iter_css_new(struct bpf_iter_css *it, struct cgroup_subsys_state *start, u32 flags);
+struct cgroup_subsys_state *bpf_iter_css_next(struct bpf_iter_css *it);
+void bpf_iter_css_destroy(struct bpf_iter_css *it);
+int bpf_iter_css_task_new(struct bpf_iter_css_task *it, struct cgroup_subsys_state *css, u32 flags);
+struct task_struct *bpf_iter_css_task_next(struct bpf_iter_css_task *it);
+void bpf_iter_css_task_destroy(struct bpf_iter_css_task *it);
+int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end);
+int *bpf_iter_num_next(struct bpf_iter_num *it);
+void bpf_iter_num_destroy(struct bpf_iter_num *it);
+int bpf_iter_task_new(struct bpf_iter_task *it, struct task_struct *task__nullable, u32 flags);
+struct task_struct *bpf_iter_task_next(struct bpf_iter_task *it);
+void bpf_iter_task_destroy(struct bpf_iter_task *it);
+void bpf_local_irq_save(unsigned long *flags__irq_flag);
+void bpf_local_irq_restore(unsigned long *flags__irq_flag);
+void bpf_preempt_disable(void);
+void bpf_preempt_enable(void);
+int bpf_probe_read_kernel_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign);
+int bpf_probe_read_kernel_str_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign);
+int bpf_probe_read_user_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign);
+int bpf_probe_read_user_str_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign);
+void bpf_rcu_read_lock(void);
+void bpf_rcu_read_unlock(void);
+int bpf_strcasecmp(char *s1__ign, char *s2__ign);
+int bpf_strchr(char *s__ign, char c);
+int bpf_strchrnul(char *s__ign, char c);
+int bpf_strcmp(char *s1__ign, char *s2__ign);
+int bpf_strcspn(char *s__ign, char *reject__ign);
+int bpf_strlen(char *s__ign);
+int bpf_strnchr(char *s__ign, unsigned long count, char c);
+int bpf_strnlen(char *s__ign, unsigned long count);
+int bpf_strnstr(char *s1__ign, char *s2__ign, unsigned long len);
+int bpf_strrchr(char *s__ign, int c);
+int bpf_strspn(char *s__ign, char *accept__ign);
+int bpf_strstr(char *s1__ign, char *s2__ign);
+struct cgroup *bpf_cgroup_acquire(struct cgroup *cgrp);
+struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level);
+struct cgroup *bpf_cgroup_from_id(u64 cgid);
+void bpf_cgroup_release(struct cgroup *cgrp);
+int bpf_send_signal_task(struct task_struct *task, int sig, enum pid_type type, u64 value);
+struct task_struct *bpf_task_acquire(struct task_struct *p);
+struct task_struct *bpf_task_from_pid(int pid);
+struct task_struct *bpf_task_from_vpid(int vpid);
+struct cgroup *bpf_task_get_cgroup1(struct task_struct *task, int hierarchy_id);
+void bpf_task_release(struct task_struct *p);
+long bpf_task_under_cgroup(struct task_struct *task, struct cgroup *ancestor);
+struct bpf_cpumask *bpf_cpumask_acquire(struct bpf_cpumask *cpumask);
+struct bpf_cpumask *bpf_cpumask_create(void);
+void bpf_cpumask_release(struct bpf_cpumask *cpumask);
+bool bpf_cpumask_and(struct bpf_cpumask *dst, struct cpumask *src1, struct cpumask *src2);
+u32 bpf_cpumask_any_and_distribute(struct cpumask *src1, struct cpumask *src2);
+u32 bpf_cpumask_any_distribute(struct cpumask *cpumask);
+void bpf_cpumask_clear(struct bpf_cpumask *cpumask);
+void bpf_cpumask_clear_cpu(u32 cpu, struct bpf_cpumask *cpumask);
+void bpf_cpumask_copy(struct bpf_cpumask *dst, struct cpumask *src);
+bool bpf_cpumask_empty(struct cpumask *cpumask);
+bool bpf_cpumask_equal(struct cpumask *src1, struct cpumask *src2);
+u32 bpf_cpumask_first(struct cpumask *cpumask);
+u32 bpf_cpumask_first_and(struct cpumask *src1, struct cpumask *src2);
+u32 bpf_cpumask_first_zero(struct cpumask *cpumask);
+bool bpf_cpumask_full(struct cpumask *cpumask);
+bool bpf_cpumask_intersects(struct cpumask *src1, struct cpumask *src2);
+void bpf_cpumask_or(struct bpf_cpumask *dst, struct cpumask *src1, struct cpumask *src2);
+int bpf_cpumask_populate(struct cpumask *cpumask, void *src, unsigned long src__sz);
+void bpf_cpumask_set_cpu(u32 cpu, struct bpf_cpumask *cpumask);
+void bpf_cpumask_setall(struct bpf_cpumask *cpumask);
+bool bpf_cpumask_subset(struct cpumask *src1, struct cpumask *src2);
+bool bpf_cpumask_test_and_clear_cpu(u32 cpu, struct bpf_cpumask *cpumask);
+bool bpf_cpumask_test_and_set_cpu(u32 cpu, struct bpf_cpumask *cpumask);
+bool bpf_cpumask_test_cpu(u32 cpu, struct cpumask *cpumask);
+u32 bpf_cpumask_weight(struct cpumask *cpumask);
+void bpf_cpumask_xor(struct bpf_cpumask *dst, struct cpumask *src1, struct cpumask *src2);
+
+/* ---- what happens, as typed tracepoints and fentry see it ---- */
+
+struct k_sigaction;
+
+typedef void (*btf_trace_sys_enter)(void *, struct pt_regs *regs, long id);
+typedef void (*btf_trace_sys_exit)(void *, struct pt_regs *regs, long ret);
+typedef void (*btf_trace_sched_switch)(void *, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state);
+typedef void (*btf_trace_sched_wakeup)(void *, struct task_struct *p);
+typedef void (*btf_trace_sched_wakeup_new)(void *, struct task_struct *p);
+typedef void (*btf_trace_sched_process_fork)(void *, struct task_struct *parent, struct task_struct *child);
+typedef void (*btf_trace_sched_process_exec)(void *, struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm);
+typedef void (*btf_trace_sched_process_exit)(void *, struct task_struct *p, bool group_dead);
+typedef void (*btf_trace_sched_process_free)(void *, struct task_struct *p);
+typedef void (*btf_trace_signal_generate)(void *, int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result);
+typedef void (*btf_trace_signal_deliver)(void *, int sig, struct kernel_siginfo *info, struct k_sigaction *ka);
+typedef void (*btf_trace_task_newtask)(void *, struct task_struct *task, u64 clone_flags);
+typedef void (*btf_trace_task_rename)(void *, struct task_struct *task, const char *comm);
+typedef void (*btf_trace_inet_sock_set_state)(void *, const struct sock *sk, const int oldstate, const int newstate);
+typedef void (*btf_trace_tcp_retransmit_skb)(void *, const struct sock *sk, const struct sk_buff *skb, int err);
+
+typedef void *fl_owner_t;
+
+int filp_close(struct file *filp, fl_owner_t id);
+int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len);
+void tcp_set_state(struct sock *sk, int state);

@@ -38,8 +38,10 @@ from bcc_py.kernel import (
     check_pinned,
     shared_spec,
     undefined_table,
+    with_kernel_ids,
 )
 from bcc_py.sim import native
+from bcc_py.sim.calls import Calls
 from bcc_py.sim.contexts import WIDE_FIELDS, native_program
 from bcc_py.sim.cpu import CPU_FIELDS, SimCpu, describe
 from bcc_py.sim.events import SimHook
@@ -67,11 +69,15 @@ __all__ = ["EventSource", "NamesFunctions", "NamesRawTracepoints", "SimKernel", 
 _FIRST_FD = 100
 _FUNCTIONS_START = 0xFFFFFFFF81000000
 _FUNCTION_BYTES = 64
+_KERNEL_FUNCTIONS_START = 0xFFFFFFFFA0000000  # those that programs call
 _PREFIX = "__x64_sys_"
 _MAX_CPUS = 1024
 _PID_NS_DEV = 4
 _TRACE_HEAD = struct.Struct("<QII16s")
 _RAW_ARGS = 12
+_HEAP_BYTES = 64 << 20
+_CALL = 0x85
+_AT_FUNCTIONS = (HookKind.KPROBE, HookKind.KRETPROBE, HookKind.FENTRY, HookKind.FEXIT)
 _EINVAL, _EBADF = 22, 9
 # the fields of struct pt_regs, in its order
 _REGS = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs",
@@ -85,8 +91,11 @@ _CONFIG = dict.fromkeys(
      "CONFIG_PID_NS", "CONFIG_BLOCK", "CONFIG_MMU", "CONFIG_KPROBES", "CONFIG_TRACEPOINTS"), "1")
 _ENOSYS = -38  # what ax holds while a system call runs
 # what the machine code reaches by plain loads and stores
-_NATIVE_KINDS = frozenset(("fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "pkt", "pkt_meta", "flow_keys", "sock",
-                           "sock_common", "tcp_sock", "xdp_sock"))
+_NATIVE_KINDS = frozenset((
+    "fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "rdonly_mem", "buf", "rdonly_buf", "pkt", "pkt_meta", "flow_keys",
+    "sock", "sock_common", "tcp_sock", "xdp_sock", "alloc_ptr", "nonown_ptr", "nonown_rcu_ptr", "alloc_rcu_ptr"))
+# what it reads by kernel_load, for the addresses are the simulated machine's
+_KERNEL_KINDS = frozenset(("ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr", "rdonly_untrusted_mem"))
 # what helpers may read of a context, whatever the program reads
 _CONTEXT_BYTES = {ProgType.KPROBE: _REGS_BYTES.size, ProgType.PERF_EVENT: _REGS_BYTES.size + 16, ProgType.RAW_TRACEPOINT: 8 * _RAW_ARGS}
 _EPERM = 1
@@ -174,6 +183,7 @@ class SimKernel:
         self._now_ns = 0
         self._state.pid_ns_dev, self._state.pid_ns_ino = _PID_NS_DEV, PID_NS_INO
         self._hooks = HookTable()
+        self._calls = Calls(native.kernel_types())
         self._next_fd = _FIRST_FD
         self._maps: dict[int, SimMap] = {}
         self._programs: dict[int, SimProgram] = {}
@@ -189,11 +199,18 @@ class SimKernel:
         self.devices = {1}  # network interfaces, by number
         self._is_open = True
         self.runs = 0  # programs run by events
-        self.tasks = TaskTable(self._memory, native.kernel_types())
+        self.tasks = TaskTable(self._memory, native.kernel_types(), self._runtime, self._state)
         self.tasks.forget = self._forget_owner
         self.sockets = SocketTable(self._runtime, self._state)
+        self._give_heap()
         self.set_context(0, 0, None)
         source.start(self)
+
+    def _give_heap(self) -> None:
+        """Sets memory aside for the objects that kernel functions make. Its pages exist once they are touched."""
+        heap = self._state.heap
+        heap.at = self._memory.take(_HEAP_BYTES) - KERNEL_START
+        heap.end = heap.at + _HEAP_BYTES
 
     def _raw_names(self) -> frozenset[str]:
         if isinstance(self._source, NamesRawTracepoints):
@@ -303,16 +320,18 @@ class SimKernel:
 
     def load_program(self, spec: ProgramSpec) -> Program:
         self._check_open("loading a program")
+        spec = with_kernel_ids(spec, native.kernel_types())
         with self._lock:
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             target = NativeTarget(
                 cpu_fields={name: self._runtime.offset_of("struct cpu", name) for name in CPU_FIELDS},
                 helpers=native.helpers(spec.type), maps={fd: one.native for fd, one in live.items()}, function=native.function,
+                kernel_functions=native.kernel_functions(),
                 hot=native.hot(spec.type), key=native.runtime_key(spec.type), wide_fields=WIDE_FIELDS.get(spec.type, {}),
                 is_hardened=not self.privileges.bpf, is_checked=self.is_checked)
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
-            code = compile_program(native_program(verified), target, cached)
+            code = compile_program(native_program(_with_addresses(verified)), target, cached)
             made = SimProgram(spec, self._take_fd(), code, used, self, verified.context_bytes)
             made.native.context_bytes = max(verified.context_bytes, _CONTEXT_BYTES.get(spec.type, 0))
             self._programs[made.fd] = made
@@ -320,16 +339,25 @@ class SimKernel:
 
     def _verified(self, spec: ProgramSpec, maps: Mapping[int, MapSpec]) -> VerifiedProgram:
         """The verdict on spec, from the cache if the same program has had one."""
-        env = VerifierEnv(maps, cpus=self.cpus, privileges=self.privileges)
+        env = VerifierEnv(maps, cpus=self.cpus, privileges=self.privileges, types=native.kernel_types())
         made: list[VerifiedProgram] = []
 
         def build() -> bytes:
             made.append(verify(spec, env))
             return verdicts.to_bytes(made[0])
 
-        kept = cached("verdict", verdicts.key_of(spec, env, ""), build)
+        kept = cached("verdict", verdicts.key_of(spec, env, native.kernel_key()), build)
         verified = made[0] if made else verdicts.from_bytes(spec, kept)
-        strange = {kind for kinds in verified.memory_kinds.values() for kind in kinds.split("|")} - _NATIVE_KINDS
+        if "bpf_cast_to_kern_ctx" in spec.kernel_functions.values() and spec.type not in (ProgType.KPROBE, ProgType.RAW_TRACEPOINT):
+            raise NotSupportedError(
+                f"loading {spec.name}: bpf_cast_to_kern_ctx: a simulated kernel has no other context of a {spec.type.name.lower()} "
+                "program than the one that the program sees", "bpf_cast_to_kern_ctx")
+        given = [slot for slot in verified.memory_kinds if verified.insns[slot].code == _CALL]
+        if given:
+            raise NotSupportedError(
+                f"loading {spec.name}: insn {given[0]}: a function is given one of the kernel's objects as memory, which a simulated "
+                "kernel cannot do yet (read it with bpf_probe_read_kernel first)", spec.type.name)
+        strange = {kind for kinds in verified.memory_kinds.values() for kind in kinds.split("|")} - _NATIVE_KINDS - _KERNEL_KINDS
         if strange:
             raise NotSupportedError(
                 f"loading {spec.name}: it reads through pointers of kind {', '.join(sorted(strange))}, "
@@ -342,7 +370,7 @@ class SimKernel:
             raise AttachError(f"attaching to {hook}: the program belongs to another kernel", str(hook), _EINVAL)
         program.check_open(f"attaching {program.spec.name} to {hook}")
         self._check_hook(hook)
-        check_program_type(hook, program.spec.type, program.spec.name)
+        check_program_type(hook, program.spec)
         link = SimLink(hook, self._detach)
         with self._lock:
             self._hooks.add(link, program)
@@ -359,9 +387,11 @@ class SimKernel:
         where = f"attaching to {hook}: {self.spec} has no such "
         if hook.kind is HookKind.TRACEPOINT and hook.name not in self._formats:
             raise AttachError(f"{where}tracepoint{did_you_mean(hook.name, self._formats)}", str(hook))
-        if hook.kind is HookKind.RAW_TRACEPOINT and hook.name not in self._raw_tracepoints:
+        if hook.kind in (HookKind.LSM, HookKind.ITER):
+            raise NotSupportedError(f"attaching to {hook}: nothing in a simulated kernel calls {hook.kind.value}s", hook.kind.value)
+        if hook.kind in (HookKind.RAW_TRACEPOINT, HookKind.BTF_TRACEPOINT) and hook.name not in self._raw_tracepoints:
             raise AttachError(f"{where}raw tracepoint{did_you_mean(hook.name, self._raw_tracepoints)}", str(hook))
-        if hook.kind in (HookKind.KPROBE, HookKind.KRETPROBE):
+        if hook.kind in (HookKind.KPROBE, HookKind.KRETPROBE, HookKind.FENTRY, HookKind.FEXIT):
             if not self.has_function(hook.name):
                 raise AttachError(f"{where}function{did_you_mean(hook.name, self._functions)}", str(hook))
             if hook.offset:
@@ -520,6 +550,7 @@ class SimKernel:
             if not self._state.maps:
                 self._runtime.sim_free(self._state)
             self._state = None
+            self.tasks.close()
             self._memory.close()
 
     # ---- the firing side: called by an EventSource's step
@@ -540,6 +571,27 @@ class SimKernel:
         if task is self._current:
             self._cpu.see_memory(task)
 
+    def set_stack(self, kernel_ips: Sequence[int], user_ips: Sequence[int] = ()) -> None:
+        """The stacks that programs see of what happens on this CPU from now on, innermost address first."""
+        self._check_open("giving a stack")
+        self._cpu.set_stack(kernel_ips, user_ips)
+
+    def take_signals(self) -> list[tuple[int, int]]:
+        """(pid, signal) of the signals that programs sent since they were last asked for, in order."""
+        pid, signal = self._runtime.ffi.new("u32 *"), self._runtime.ffi.new("u32 *")
+        taken = []
+        while self._is_open and self._runtime.signal_take(self._state, pid, signal):
+            taken.append((int(pid[0]), int(signal[0])))
+        return taken
+
+    def take_override(self) -> int | None:
+        """What the function that was entered on this CPU is to return instead of running, if a program said so since this was
+        last asked (bpf_override_return); 64 bits."""
+        self._check_open("asking for an override")
+        state = self._cpu.pointer
+        was, state.is_overridden = state.is_overridden, 0
+        return int(state.override) if was else None
+
     @property
     def current(self) -> Task:
         return self._current
@@ -549,11 +601,11 @@ class SimKernel:
         return bool(self._hooks.programs(HookKind.TRACEPOINT, name))
 
     def wants_raw_tracepoint(self, event: str) -> bool:
-        return bool(self._hooks.programs(HookKind.RAW_TRACEPOINT, event))
+        return any(self._hooks.programs(kind, event) for kind in (HookKind.RAW_TRACEPOINT, HookKind.BTF_TRACEPOINT))
 
     def wants_function(self, function: str) -> bool:
-        """True if a kprobe or a kretprobe is attached to function."""
-        return bool(self._hooks.programs(HookKind.KPROBE, function) or self._hooks.programs(HookKind.KRETPROBE, function))
+        """True if a program is attached to function, at its entry or its return."""
+        return any(self._hooks.programs(kind, function) for kind in _AT_FUNCTIONS)
 
     def fire_tracepoint(self, name: str, record: bytes) -> None:
         """Runs what is attached to tracepoint "category:event" on record, byte for byte what a BPF tracepoint
@@ -565,17 +617,30 @@ class SimKernel:
         if self.wants_raw_tracepoint(event):
             words = [value & _MASK64 for value in args]
             words += [0] * (_RAW_ARGS - len(words))
-            self._fire(HookKind.RAW_TRACEPOINT, event, struct.pack(f"<{len(words)}Q", *words))
+            context = struct.pack(f"<{len(words)}Q", *words)
+            self._fire(HookKind.RAW_TRACEPOINT, event, context)
+            self._fire(HookKind.BTF_TRACEPOINT, event, context)
 
     def fire_kprobe(self, function: str, regs: Mapping[str, int]) -> None:
         """regs: x86-64 registers as struct pt_regs names them (di, si, dx, cx, r8, ax, ip, ...); those not named
         are 0, except ip: the function's address."""
         if self._hooks.programs(HookKind.KPROBE, function):
+            self._cpu.at_function(self.function_address(function))
             self._fire(HookKind.KPROBE, function, self._regs(function, regs))
+        is_waited_for = bool(self._hooks.programs(HookKind.FEXIT, function))
+        if is_waited_for or self._hooks.programs(HookKind.FENTRY, function):
+            arguments = self._calls.enter(self._current.pid, function, regs, is_waited_for)
+            self._cpu.at_function(self.function_address(function), len(arguments) // 8)
+            self._fire(HookKind.FENTRY, function, arguments)
 
     def fire_kretprobe(self, function: str, regs: Mapping[str, int]) -> None:
         """The same on return; ax is the return value."""
+        context = self._calls.leave(self._current.pid, function, regs.get("ax", 0))
+        if context:
+            self._cpu.at_function(self.function_address(function), len(context) // 8 - 1, has_result=True)
+            self._fire(HookKind.FEXIT, function, context)
         if self._hooks.programs(HookKind.KRETPROBE, function):
+            self._cpu.at_function(self.function_address(function))
             self._fire(HookKind.KRETPROBE, function, self._regs(function, regs))
 
     def syscall_enter(self, nr: int, args: tuple[int, int, int, int, int, int]) -> None:
@@ -640,8 +705,9 @@ class SimKernel:
             return 0
         cpu = self._cpu
         with self._lock, cpu.lock:
-            for _, program in rows:
+            for link, program in rows:
                 cpu.put(context)
+                cpu.pointer.cookie = link.hook.cookie
                 program.run(cpu)
                 self.runs += 1
         return len(rows)
@@ -659,13 +725,28 @@ class SimKernel:
     def fire(self, hook: Hook, context: bytes) -> int:
         """Runs what is attached on context, on the current CPU; how many programs ran."""
         self._check_open(f"firing {hook}")
+        self._stand_at(hook, (self._cpu,))
         return self._fire(hook.kind, hook.name, context)
+
+    def _stand_at(self, hook: Hook, cpus: Iterable[SimCpu]) -> None:
+        """What happens on these CPUs is this hook's. Raises NotSupportedError where its programs have several cookies."""
+        cookies = {link.hook.cookie for link, _ in self._hooks.programs(hook.kind, hook.name)} or {0}
+        if len(cookies) > 1:
+            raise NotSupportedError(
+                f"firing {hook}: programs with different cookies ({', '.join(map(str, sorted(cookies)))}) cannot be fired by hand "
+                "(attach them to kernels of their own)", "attach cookie")
+        address = self.function_address(hook.name) if hook.kind in _AT_FUNCTIONS else 0
+        count = self._calls.count(hook.name) if hook.kind in (HookKind.FENTRY, HookKind.FEXIT) else 0
+        for one in cpus:
+            one.at_function(address, count, hook.kind is HookKind.FEXIT)
+            one.pointer.cookie = min(cookies)
 
     @contextlib.contextmanager
     def running(self, hook: Hook) -> Iterator[list[Any]]:
         """The runtime's structs of the programs attached there, which stay alive meanwhile."""
         with self._lock:
             self._check_open(f"firing {hook}")
+            self._stand_at(hook, self._cpus)
             programs = [one for _, one in self._hooks.programs(hook.kind, hook.name) if isinstance(one, SimProgram)]
             for one in programs:
                 one.retain()
@@ -834,6 +915,16 @@ class SimProgram:
                 self.release()
 
 
+def _with_addresses(verified: VerifiedProgram) -> VerifiedProgram:
+    """verified with the addresses of the kernel functions whose addresses it loads: they are compared and nothing else."""
+    insns, types = list(verified.insns), native.kernel_types()
+    for slot, name in verified.spec.kernel_variables.items():
+        address = _KERNEL_FUNCTIONS_START + (types.function_id(name) or 0) * _FUNCTION_BYTES
+        insns[slot] = insns[slot]._replace(src=0, imm=_as_signed(address, 32))
+        insns[slot + 1] = insns[slot + 1]._replace(imm=_as_signed(address >> 32, 32))
+    return dataclasses.replace(verified, insns=tuple(insns)) if verified.spec.kernel_variables else verified
+
+
 def _with_entries(spec: MapSpec, entries: int) -> MapSpec:
     return dataclasses.replace(spec, max_entries=entries)
 
@@ -845,8 +936,8 @@ def _pack_regs(regs: Mapping[str, int]) -> bytes:
     return _REGS_BYTES.pack(*(regs.get(name, 0) & _MASK64 for name in _REGS))
 
 
-def _as_signed(value: int) -> int:
-    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
+def _as_signed(value: int, bits: int = 64) -> int:
+    return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
 
 
 def _trace_line(content: bytes) -> TraceLine:

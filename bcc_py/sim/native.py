@@ -23,20 +23,24 @@ from bcc_py.jit import NativeHelper, NativeLibrary, host_name
 from bcc_py.sim.contexts import FAMILIES
 from bcc_py.sim.hot import hot_functions
 from bcc_py.sim.memory import Runtime
+from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
 from cfront.btf import Btf
 from cfront.uapi import HELPER_IDS, ProgType
 
-__all__ = ["function", "helpers", "hot", "kernel_btf", "kernel_key", "kernel_types", "runtime", "runtime_key", "runtime_text"]
+__all__ = ["function", "helpers", "hot", "kernel_btf", "kernel_functions", "kernel_key", "kernel_types", "runtime", "runtime_key",
+           "runtime_text"]
 
 _SHARED = ("state.h", "net.h")
 _HEADERS = (*_SHARED, "api.h", "hot.h")
 _SOURCES = ("kinds.c", "own.c", "fields.c", "hash.c", "lru.c", "array.c", "queue.c", "trie.c", "stacks.c", "objects.c", "storage.c",
             "arena.c", "elements.c", "rings.c", "taking.c", "timers.c", "making.c", "access.c", "print.c", "words.c", "sockets.c",
             "packet.c", "checksum.c", "skb.c", "tunnel.c", "xdp.c", "network.c", "routes.c", "options.c", "hooks.c", "cookies.c",
-            "helpers.c",
-            "checked.c", "events.c")
+            "time.c", "task.c", "text.c", "stack.c", "perf.c", "dynptr.c", "heap.c", "kfuncs.c", "cpumask.c", "strings.c",
+            "helpers.c", "checked.c", "events.c")
 # a helper's definition: its family, its name, and its parameters after the CPU
 _HELPER = re.compile(r"^[\w ]+\**\b((?:\w+_)?)bpf_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
+# a kernel function's: the same without a family
+_KERNEL_FUNCTION = re.compile(r"^[\w ]+\**\bkfunc_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
 
 
 def _text(name: str) -> str:
@@ -99,9 +103,23 @@ def hot(type: ProgType | None = None) -> dict[str, str]:
 
 
 @functools.cache
+def kernel_functions() -> dict[str, NativeHelper]:
+    """The kernel functions that exist, by name."""
+    code = runtime()
+    defined = {name: params.count(",") for name, params in _KERNEL_FUNCTION.findall(runtime_text())}
+    return {name: NativeHelper(code.address(f"kfunc_{name}"), arity) for name, arity in defined.items()}
+
+
+def _kernel_text() -> str:
+    """kernel.h, and the functions that system calls begin with."""
+    entries = sorted({name for nr in SYSCALL_NAMES if (name := kernel_name(nr))})
+    return _text("kernel.h") + "".join(f"long __x64_sys_{name}(const struct pt_regs *regs);\n" for name in entries)
+
+
+@functools.cache
 def kernel_btf() -> bytes:
     """The BTF of kernel.h."""
-    text = _text("kernel.h")
+    text = _kernel_text()
     return cached("kernel", (text,), lambda: cfront.types_from_c(text, "kernel.h"))
 
 
@@ -114,4 +132,4 @@ def kernel_types() -> Btf:
 @functools.cache
 def kernel_key() -> str:
     """A digest of kernel.h, without compiling it."""
-    return hashlib.sha256(_text("kernel.h").encode()).hexdigest()
+    return hashlib.sha256(_kernel_text().encode()).hexdigest()

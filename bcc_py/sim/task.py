@@ -10,8 +10,10 @@ children go to pid 1; its memory is given back when it is reaped."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from bcc_py.sim.memory import Fields, KernelMemory, UserMemory
+from bcc_py.errors import MapError
+from bcc_py.sim.memory import Fields, KernelMemory, Runtime, UserMemory
 from cfront.btf import TypeSource
 from cfront.ctype import Record
 
@@ -19,6 +21,8 @@ __all__ = ["CGROUP_ID", "PID_NS_INO", "Task", "TaskTable"]
 
 PID_NS_INO = 0xEFFFFFFC  # PROC_PID_INIT_INO
 CGROUP_ID = 2
+_ROOT_CGROUP_ID = 1
+_THREAD_BYTES = 16384  # a task's kernel stack, at whose end its user registers are
 _NS_INO = {"uts_namespace": 0xEFFFFFFE, "ipc_namespace": 0xEFFFFFFF, "user_namespace": 0xEFFFFFFD, "mnt_namespace": 0xF0000000,
            "net": 0xF0000098, "cgroup_namespace": 0xEFFFFFFB, "time_namespace": 0xEFFFFFFA}
 _PF_KTHREAD, _PF_EXITING = 0x00200000, 0x00000004
@@ -58,16 +62,21 @@ class Task:
 
 
 class TaskTable:
-    """All tasks by pid. There are always idle (pid 0, "swapper/0") and init (pid 1, "systemd")."""
+    """All tasks by pid. There are always idle (pid 0, "swapper/0") and init (pid 1, "systemd").
 
-    def __init__(self, memory: KernelMemory, types: TypeSource) -> None:
+    runtime, state: the C side, which is told of every task and of the places of the fields that it reads."""
+
+    def __init__(self, memory: KernelMemory, types: TypeSource, runtime: Runtime, state: Any) -> None:
         self.forget: Callable[[int], None] = lambda address: None  # told the address of each task_struct that goes
         self._memory = memory
         self._types = types
+        self._runtime = runtime
+        self._state = state
         self._layouts: dict[str, Fields] = {}
         self._tasks: dict[int, Task] = {}
         self._creds: dict[tuple[int, int], int] = {}
         self._task = self._fields("task_struct")
+        self._tell_layout()
         self._nsproxy = self._make_namespaces()
         self._fs = self._make_root()
         self._cgroups = self._make_cgroup()
@@ -82,6 +91,13 @@ class TaskTable:
             assert isinstance(record, Record), f"kernel.h declares struct {name}"
             hit = self._layouts[name] = Fields(record)
         return hit
+
+    def _tell_layout(self) -> None:
+        """struct layout: its fields are named STRUCT__FIELD__INNER."""
+        layout = self._state.layout
+        for name in dir(layout):
+            struct, _, field = name.partition("__")
+            setattr(layout, name, self._fields(struct).place(field.replace("__", "."))[0])
 
     def __iter__(self) -> Iterator[Task]:
         return iter(tuple(self._tasks.values()))
@@ -109,6 +125,8 @@ class TaskTable:
         if parent is not None:
             parent.children.append(task)
         self._make_objects(task)
+        if self._runtime.task_add(self._state, pid, task.tgid, task.address):
+            raise MapError(f"starting task {pid}: out of memory", errno=12)
         return task
 
     def fork(self, parent: Task, pid: int, *, tgid: int | None = None, time_ns: int = 0) -> Task:
@@ -160,6 +178,8 @@ class TaskTable:
         """Forgets task and gives its memory back."""
         if self._tasks.get(task.pid) is task:
             del self._tasks[task.pid]
+            if self._state is not None:
+                self._runtime.task_remove(self._state, task.pid)
         if task.parent is not None and task in task.parent.children:
             task.parent.children.remove(task)
         self.forget(task.address)
@@ -170,6 +190,10 @@ class TaskTable:
         task.address = task.mm = task.signal = task.pid_struct = task.regs = 0
         for child in tuple(task.children):
             self.set_parent(child, self.init)
+
+    def close(self) -> None:
+        """The C side is gone."""
+        self._state = None
 
     # -- objects in kernel memory
 
@@ -192,11 +216,12 @@ class TaskTable:
         self._write_upid(task)
         task.signal = self._make("signal_struct", nr_threads=1, live__counter=1)
         task.mm = 0 if is_kernel else self._make("mm_struct", mm_users__counter=1, mm_count__counter=1)
-        task.regs = self._memory.take(self._fields("pt_regs").size)
+        regs_size = self._fields("pt_regs").size
+        task.regs = self._memory.take(regs_size)
         above = task.parent or task
         cred = self._cred(task.uid, task.gid)
         self._memory.write(task.address, self._task.image(
-            usage__refs__counter=1, flags=_PF_KTHREAD if is_kernel else 0, prio=120, static_prio=120, normal_prio=120,
+            stack=task.regs + regs_size - _THREAD_BYTES, usage__refs__counter=1, flags=_PF_KTHREAD if is_kernel else 0, prio=120, static_prio=120, normal_prio=120,
             nr_cpus_allowed=1, mm=task.mm, active_mm=task.mm, exit_signal=_SIGCHLD if task.pid == task.tgid else -1,
             pid=task.pid, tgid=task.tgid, real_parent=above.address, parent=above.address, group_leader=leader.address,
             thread_pid=task.pid_struct, start_time=task.start_time_ns, start_boottime=task.start_time_ns,
@@ -236,7 +261,16 @@ class TaskTable:
         return self._make("fs_struct", users=1, umask=0o22, root__mnt=mount, root__dentry=dentry, pwd__mnt=mount, pwd__dentry=dentry)
 
     def _make_cgroup(self) -> int:
-        name = self._memory.take_bytes(b"user.slice\0")
-        node = self._make("kernfs_node", name=name, id=CGROUP_ID)
-        cgroup = self._make("cgroup", level=1, kn=node)
+        root = self._cgroup(b"\0", _ROOT_CGROUP_ID, 0, 0)
+        cgroup = self._cgroup(b"user.slice\0", CGROUP_ID, 1, root)
+        self._state.cgroups[0], self._state.cgroups[1] = root, cgroup
+        self._state.cgroup_count = 2
         return self._make("css_set", dfl_cgrp=cgroup)
+
+    def _cgroup(self, name: bytes, id: int, level: int, parent: int) -> int:
+        """A control group; parent: the address of the one above it, whose first member is its own state."""
+        node = self._make("kernfs_node", name=self._memory.take_bytes(name), id=id)
+        made = self._make("cgroup", level=level, kn=node, self__parent=parent)
+        offset, _ = self._fields("cgroup").place("self.cgroup")
+        self._memory.write(made + offset, made.to_bytes(8, "little"))
+        return made

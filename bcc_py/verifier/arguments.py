@@ -279,6 +279,7 @@ class Arguments(Branches):
         elif kind in ("buf", "rdonly_buf"):
             self._check_buffer(regno, base, base.off, size, "rdonly" if kind == "rdonly_buf" else "rdwr")
         elif kind == "trusted_ptr":
+            self._note_kind(kind)
             self._access_object(regno, base, 0, size, ZERO if is_write else None)
         else:
             self._check_value_memory(regno, base, size, is_zero_ok, is_write)

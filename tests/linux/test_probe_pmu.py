@@ -55,7 +55,7 @@ def test_probe_event_runs_its_program_at_entry_and_return(kernel: LinuxKernel, t
     event = sys.kprobe_event_open(
         int((PMU / "type").read_text()), str(library), file_offset(library, "lrint"), is_return,
         int((PMU / "format/retprobe").read_text().partition(":")[2]), str(hook))
-    link = attach.LinuxLink(hook, attach._event_with_program(event, made.fd, hook))
+    link = attach.LinuxLink(hook, *attach._event_with_program(event, made.fd, hook))
     function = ctypes.CDLL(str(library)).lrint
     function.argtypes, function.restype = [ctypes.c_double], ctypes.c_long
     for _ in range(25):

@@ -1,9 +1,11 @@
 /* Reading memory that a program names by address: the simulated kernel's, the current task's, and the
    native memory that programs are shown (map values, ring records, the context, the running program's
-   stack). Everything else is -EFAULT, and the destination is then zeroed, as Linux does.
+   stack). Memory that kernel functions hand out to be written to is the simulated kernel's, by its native address.
+   Everything else is -EFAULT, and the destination is then zeroed, as Linux does.
 
    Each region is contiguous in this process; a read must lie within one. A map's memory is given back only while
    no program runs (map_free), so a place that was found stays good. */
+
 
 /* The native place of address and how many bytes follow it, or null. */
 static u8 *in_segments(struct segment *segments, u32 count, u64 address, u64 *room)
@@ -49,6 +51,10 @@ static u8 *in_kernel(struct cpu *cpu, u64 address, u64 *room)
     }
     if (address > (u64)&here && address < cpu->stack_top) {
         *room = cpu->stack_top - address;
+        return (u8 *)address;
+    }
+    if (address - (u64)cpu->sim->kernel_bytes < cpu->sim->kernel_size) {
+        *room = (u64)cpu->sim->kernel_bytes + cpu->sim->kernel_size - address;
         return (u8 *)address;
     }
     if (address - (u64)cpu->context < cpu->context_size) {
@@ -141,4 +147,43 @@ s64 bpf_probe_read_user_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
     u64 room = 0;
     u8 *from = in_user(cpu, address, &room);
     return copy_string(to, (u32)size, from, room);
+}
+
+/* The task's memory that is not the current one's is not to be had. */
+s64 bpf_copy_from_user_task(struct cpu *cpu, u8 *to, u64 size, u64 address, u64 task, u64 flags)
+{
+    if (flags)
+        return -EINVAL;
+    if (task == cpu->task)
+        return bpf_probe_read_user(cpu, to, size, address);
+    if (!(u32)size)
+        return 0;
+    memset(to, 0, (u32)size);
+    return -EFAULT;
+}
+
+/* The idle task and the kernel's threads have no memory to write to. */
+s64 bpf_probe_write_user(struct cpu *cpu, u64 address, const u8 *from, u64 size)
+{
+    u64 room = 0;
+    u8 *to;
+    if (!cpu->user)
+        return -EPERM;
+    to = in_user(cpu, address, &room);
+    if (!to || room < (u32)size)
+        return -EFAULT;
+    memmove(to, from, (u32)size);
+    return 0;
+}
+
+/* What a program finds behind a pointer of the kernel's: 1, 2, 4 or 8 bytes, or 0 where there is nothing, as a load that
+   faults in Linux gives. */
+u64 kernel_load(struct cpu *cpu, u64 address, u32 bytes)
+{
+    u64 value = 0;
+    u64 room = 0;
+    u8 *from = in_kernel(cpu, address, &room);
+    if (from && room >= bytes && bytes <= 8)
+        memcpy(&value, from, bytes);
+    return value;
 }

@@ -52,3 +52,6 @@ void sock_unlist(struct sim *sim, struct sock *sk);
 void sock_put(struct sim *sim, struct sock *sk);
 u8 *bytes_take(struct sim *sim, const u8 *content, u64 size, u64 room);
 void bytes_give(struct sim *sim, u8 *bytes);
+s32 task_add(struct sim *sim, u32 pid, u32 tgid, u64 task);
+void task_remove(struct sim *sim, u32 pid);
+s32 signal_take(struct sim *sim, u32 *pid, u32 *signal);

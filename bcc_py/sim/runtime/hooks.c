@@ -1,6 +1,5 @@
 /* Helpers of programs that stand where sockets and knobs are used: their contexts are events, not packets. */
 
-enum { ENOMSG = 42, EFBIG = 27, EADDRNOTAVAIL = 99 };
 enum { OP_LENGTH = 14, OP_WRITE = 15, OPTION_END = 0, OPTION_NOTHING = 1, OPTION_EXPERIMENT = 253, OPTION_EXPERIMENT2 = 254, TCP_HEADER = 20 };
 
 s64 bpf_get_retval(struct cpu *cpu)

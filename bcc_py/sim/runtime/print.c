@@ -144,6 +144,53 @@ static void put_string(struct cpu *cpu, struct text *text, u64 address, u8 kind,
     put_padded(text, from, from ? size : 0, how);
 }
 
+/* A part of an address, in at least so many digits. */
+static void put_part(struct text *text, u32 value, u32 base, u32 least)
+{
+    u8 buffer[NUMBER_BYTES];
+    u32 digits = digits_of(value, base, 0, buffer);
+    u32 i;
+    put_pad(text, '0', digits, least);
+    for (i = 0; i < digits; i++)
+        put(text, buffer[NUMBER_BYTES - digits + i]);
+}
+
+/* %pI4, %pi4, %pI6, %pi6: the bytes at a kernel address, zeros where there are none. */
+static void put_internet(struct cpu *cpu, struct text *text, u64 address, u8 kind, u8 version, struct conversion *how)
+{
+    u8 bytes[16];
+    u8 content[48];
+    struct text part;
+    u32 i;
+    part.bytes = content;
+    part.size = sizeof(content);
+    part.length = 0;
+    bpf_probe_read_kernel(cpu, bytes, version == '4' ? 4 : 16, address);
+    for (i = 0; i < 4 && version == '4'; i++) {
+        if (i)
+            put(&part, '.');
+        put_part(&part, bytes[i], 10, kind == 'i' ? 3 : 1);
+    }
+    for (i = 0; i < 8 && version == '6'; i++) {
+        if (i && kind == 'I')
+            put(&part, ':');
+        put_part(&part, (u32)bytes[2 * i] << 8 | bytes[2 * i + 1], 16, 4);
+    }
+    put_padded(text, content, part.length, how);
+}
+
+/* %ps, %pS, %pB: an address whose symbol is not known, as all are to programs here. */
+static void put_symbol(struct text *text, u64 value, struct conversion *how)
+{
+    u8 content[NUMBER_BYTES];
+    u8 buffer[NUMBER_BYTES];
+    u32 digits = digits_of(value, 16, 0, buffer);
+    content[0] = '0';
+    content[1] = 'x';
+    memcpy(content + 2, buffer + NUMBER_BYTES - digits, digits);
+    put_padded(text, content, digits + 2, how);
+}
+
 static int is_digit(u8 byte)
 {
     return byte >= '0' && byte <= '9';
@@ -199,19 +246,27 @@ static const u8 *read_conversion(const u8 *at, struct conversion *how)
     return at;
 }
 
-/* Behind %p there may be k or u with s, x, K, s, S, B; the place behind them, null if it is another. */
+/* Behind %p there may be k or u with s, x, K, s, S, B, i or I with 4 or 6; the place behind them, null if it is another. */
 static const u8 *put_pointer_kind(struct cpu *cpu, struct text *text, const u8 *at, u64 value, struct conversion *how)
 {
     if ((*at == 'k' || *at == 'u') && at[1] == 's') {
         put_string(cpu, text, value, *at, how);
         return at + 2;
     }
-    if (*at == 'i' || *at == 'I')
-        return (const u8 *)0;
+    if (*at == 'i' || *at == 'I') {
+        if (at[1] != '4' && at[1] != '6')
+            return (const u8 *)0;
+        how->width = 0; /* these, and %pB, are printed before the width is looked at */
+        put_internet(cpu, text, value, *at, at[1], how);
+        return at + 2;
+    }
+    if (*at == 's' || *at == 'S' || *at == 'B') {
+        how->width = *at == 'B' ? 0 : how->width;
+        put_symbol(text, value, how);
+        return at + 1;
+    }
     put_pointer(text, value, how);
-    if (*at == 'x' || *at == 'K' || *at == 's' || *at == 'S' || *at == 'B')
-        at++;
-    return at;
+    return *at == 'x' || *at == 'K' ? at + 1 : at;
 }
 
 /* One conversion with its argument; the place behind it, null if it is not a known one. */

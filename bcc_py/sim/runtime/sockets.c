@@ -7,7 +7,6 @@ enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17 };
 enum { TCP_ESTABLISHED = 1, TCP_TIME_WAIT = 6, TCP_CLOSE = 7, TCP_LISTEN = 10, TCP_NEW_SYN_RECV = 12 };
 enum { TUPLE4_BYTES = 12, TUPLE6_BYTES = 36, OVERFLOW_UID = 65534 };
 enum { SK_DROP = 0, SK_PASS = 1 };
-enum { EPROTOTYPE = 91, ESOCKTNOSUPPORT = 94, ENETUNREACH = 101 };
 
 /* The loopback and one Ethernet, as a machine has them behind a router: 10.0.2.15/24 with 10.0.2.2 as its gateway. */
 static void net_connect(struct net *net)

@@ -173,7 +173,7 @@ struct timer {
 /* A dynptr, as it lies on a program's stack. */
 struct dynptr {
     u64 bytes;
-    u32 size; /* with the type in the top four bits */
+    u32 size; /* with the kind, and whether it may only be read, in the top four bits */
     u32 offset;
 };
 
@@ -183,6 +183,9 @@ struct grave {
     void *memory;
     u64 bytes;
 };
+
+/* A function of a program, given to a helper to be called. */
+typedef u64 (*callback)(struct cpu *cpu, u64 one, u64 two, u64 three, u64 four, u64 five);
 
 /* One CPU as the program that runs on it sees it: its clock, its current task, its stack. The first argument
    of every helper, and of every function that is made from a BPF function. */
@@ -216,6 +219,17 @@ struct cpu {
     u32 redirect_index;
     u32 redirect_flags;
     s64 retval; /* bpf_get_retval, bpf_set_retval: what the system call is going to return */
+    const u64 *kernel_ips; /* the stacks of the current event, innermost first */
+    const u64 *user_ips;
+    u32 kernel_depth;
+    u32 user_depth;
+    u64 cookie;   /* of the attachment that runs */
+    u64 function; /* the kernel address of the function whose entry or return this is, or 0 */
+    u32 arguments; /* that function's, in the context */
+    u32 has_result;     /* its result lies behind them */
+    u64 override;       /* what it is to return instead */
+    u32 is_overridden;
+    u32 distributed;    /* the CPU that a mask was asked for last */
     u64 apart[8]; /* two CPUs share no cache line */
 };
 
@@ -272,9 +286,59 @@ struct batch {
     u32 unused;
 };
 
+/* A task that exists. */
+struct task_row {
+    u32 pid;
+    u32 tgid;
+    u64 task; /* the kernel address of its task_struct */
+};
+
+struct signal_row {
+    u32 pid;
+    u32 signal;
+};
+
+/* Where the fields of kernel.h are, in bytes: STRUCT__FIELD. */
+struct layout {
+    u32 path__dentry;
+    u32 dentry__d_parent;
+    u32 dentry__d_name__name;
+    u32 task_struct__pid;
+    u32 task_struct__tgid;
+    u32 task_struct__stack;
+    u32 task_struct__cgroups;
+    u32 css_set__dfl_cgrp;
+    u32 cgroup__level;
+    u32 cgroup__kn;
+    u32 cgroup__self__parent;
+    u32 kernfs_node__id;
+};
+
+/* Memory that kernel functions hand out: blocks of powers of two, each with a list of those given back. */
+struct heap {
+    u32 lock;
+    u32 blocks; /* handed out and not given back */
+    u64 at;     /* offset of what was never handed out, in the simulated kernel's memory */
+    u64 end;
+    u64 free[16];
+};
+
 /* One simulated kernel: its CPUs, its memory, its trace pipe. */
 struct sim {
     u64 boot_offset_ns;
+    u64 tai_offset_ns;
+    struct layout layout;
+    struct heap heap;
+    struct task_row *tasks; /* in the order in which they began */
+    u32 task_count;
+    u32 task_room;
+    u32 task_lock;
+    u32 signal_lock;
+    struct signal_row *signals; /* sent by programs, not yet told to Python */
+    u32 signal_count;
+    u32 signal_room;
+    u64 cgroups[64]; /* kernel addresses of the control groups there are, parents first */
+    u32 cgroup_count;
     u64 pid_ns_dev;
     u64 pid_ns_ino;
     u64 kernel_start;

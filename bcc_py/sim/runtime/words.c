@@ -3,7 +3,6 @@
 enum { AF_INET = 2, AF_INET6 = 10 };
 /* as they lie in the packet, read as little endian numbers */
 enum { P_IP = 0x0008, P_IP6 = 0xdd86, P_VLAN = 0x0081, P_QINQ = 0xa888, P_802_3 = 0x0100, P_802_2 = 0x0400 };
-enum { EPROTO = 71, EBADMSG = 74, EALREADY = 114, EACCES = 13, EPROTONOSUPPORT = 93, EAFNOSUPPORT = 97 };
 
 static u16 load16(const u8 *at)
 {

@@ -47,6 +47,7 @@
 #define __hidden
 #define noinline __attribute__((noinline))
 #define __weak __attribute__((weak))
+#define __ksym __attribute__((section(".ksyms")))
 #define asmlinkage
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
