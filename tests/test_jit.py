@@ -204,7 +204,7 @@ def test_what_has_no_native_form_is_refused_in_words(insns: list[Insn], words: s
 
 def test_code_pages_are_not_writable() -> None:
     made = compile_program(_Accepted((Insn(0xB7), Insn(0x95))), _target())
-    address = int(made._engine.get_function_address("run"))
+    address = int(made._engine.get_function_address("enter"))
     rows = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
     here = [row[1] for row in rows if int(row[0].split("-")[0], 16) <= address < int(row[0].split("-")[1], 16)]
     assert here == ["r-xp"]

@@ -13,7 +13,7 @@ import re
 
 from bcc_py.isa import PSEUDO_CALL, PSEUDO_KFUNC_CALL, Insn
 from bcc_py.jit.arith import STACK_BYTES
-from bcc_py.jit.memory import Memory
+from bcc_py.jit.memory import Memory, function_name
 from bcc_py.jit.target import Inline, NativeMap
 from cfront.uapi import HELPER_IDS
 
@@ -82,7 +82,8 @@ class Function(Memory):
 
     def _emit_entry(self) -> None:
         arguments = ", ".join(["ptr %cpu", *(f"i64 %a{n}" for n in range(1, 6))])
-        self.lines.append(f"define internal i64 @f{self.start}({arguments}) nounwind {{")
+        linkage = "internal" if self.start else ""
+        self.lines.append(f"define {linkage} i64 @{function_name(self.start)}({arguments}) nounwind {{")
         self.lines.append("entry:")
         for n in range(10):
             self._line(f"%r{n} = alloca i64, align 8")
@@ -197,7 +198,7 @@ class Function(Memory):
     def _emit_call(self, slot: int, insn: Insn) -> bool:
         if insn.src == PSEUDO_CALL:
             arguments = ", ".join(["ptr %cpu", *(f"i64 {self._get(n)}" for n in range(1, 6))])
-            self._finish_call(self._value(f"call i64 @f{slot + 1 + insn.imm}({arguments})"))
+            self._finish_call(self._value(f"call i64 @{function_name(slot + 1 + insn.imm)}({arguments})"))
         elif insn.src == PSEUDO_KFUNC_CALL:
             self._emit_kernel_function(slot)
         elif insn.src:
@@ -305,7 +306,7 @@ class Function(Memory):
         self.lines.append(f"{go}:")
         self._line(f"store i32 {self._value(f'add i32 {made}, 1')}, ptr {made_place}, align 4")
         frame_at = dict(self.frame_at)
-        self._emit_return(self._value(f"call i64 {entry}(ptr %cpu, i64 {self._get(1)})"))
+        self._emit_return(self._value(f"call i64 {entry}(ptr %cpu, i64 {self._get(1)}, i64 0, i64 0, i64 0, i64 0)"))
         self.lines.append(f"{stay}:")
         self.frame_at = frame_at
         self._finish_call("-22")

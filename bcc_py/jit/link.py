@@ -76,6 +76,7 @@ def _optimised(text: str, machine: Any) -> Any:
     module.triple = _llvm().get_process_triple()
     module.data_layout = str(machine.target_data)
     options = _llvm().create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = False
     builder = _llvm().create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module

@@ -13,7 +13,7 @@ from bcc_py.isa import PSEUDO_FUNC, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn
 from bcc_py.jit.arith import Arithmetic
 from bcc_py.jit.target import NativeMap
 
-__all__ = ["BITS", "Memory"]
+__all__ = ["BITS", "Memory", "function_name"]
 
 BITS = {0x00: 32, 0x08: 16, 0x10: 8, 0x18: 64}  # the size bits of a load or store
 _STX = 3
@@ -22,6 +22,11 @@ _RMW = {0x00: "add", 0x40: "or", 0x50: "and", 0xA0: "xor", 0xE0: "xchg"}
 _FETCH, _XCHG, _CMPXCHG, _LOAD_ACQUIRE, _STORE_RELEASE = 0x01, 0xE1, 0xF1, 0x100, 0x110
 # what the verifier calls memory at an address of the simulated kernel
 _KERNEL_KINDS = frozenset(("ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr", "percpu_ptr", "rdonly_untrusted_mem"))
+
+
+def function_name(start: int) -> str:
+    """Of the LLVM function that is made from the BPF function whose first slot this is."""
+    return f"f{start}" if start else "enter"
 
 
 class Memory(Arithmetic):
@@ -41,7 +46,7 @@ class Memory(Arithmetic):
             values = self._value(f"ptrtoint ptr @values_{self.map_numbers[insn.imm]} to i64")
             self._set(insn.dst, self._value(f"add i64 {values}, {high & 0xFFFFFFFF}"))
         elif insn.src == PSEUDO_FUNC:
-            self._set(insn.dst, self._value(f"ptrtoint ptr @f{slot + 1 + insn.imm} to i64"))
+            self._set(insn.dst, self._value(f"ptrtoint ptr @{function_name(slot + 1 + insn.imm)} to i64"))
         else:
             raise self._refuse(slot, f"a 64-bit load of kind {insn.src} (the kernel's variables)", "pseudo load")
 

@@ -1,9 +1,7 @@
 """A whole program as LLVM's text.
 
-@run(cpu, ctx) is what the kernel calls: it notes where the program's stack begins, and that no tail call was made.
-@call(cpu, r1, r2) is the
-same with two registers. @enter(cpu, ctx) is what a tail call calls. @repeat(cpu, ctx, count) runs without Python in between. Behind them stand a
-function for each BPF function, and of NativeTarget.hot what they use, down to what is only declared."""
+@enter(cpu, r1 to r5) is the main function: what whoever runs the program calls, and what a tail call calls. Behind it stand
+a function for each other BPF function, and of NativeTarget.hot what they use, down to what is only declared."""
 
 from __future__ import annotations
 
@@ -22,7 +20,6 @@ _NAME = re.compile(r"@\"?([\w.]+)\"?")
 _INTRINSICS = {
     **{f"llvm.bswap.i{bits}": f"declare i{bits} @llvm.bswap.i{bits}(i{bits})" for bits in (16, 32, 64)},
     "llvm.memset.p0.i64": "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
-    "llvm.frameaddress.p0": "declare ptr @llvm.frameaddress.p0(i32)",
 }
 _BARRIERS = {
     "x86_64": ("declare void @llvm.x86.sse2.lfence()", "call void @llvm.x86.sse2.lfence()"),
@@ -48,12 +45,10 @@ def llvm_ir(program: Verified, target: NativeTarget) -> str:
         declared |= one.symbols
     declared |= _hot_closure({name for one in functions for name in one.hot}, target)
     declared |= _barrier()
-    if target.is_checked:
-        declared["check_begin"] = "declare i64 @check_begin(ptr)"
     globals_ = [f"@{kind}_{number} = external global i8" for number in numbers.values() for kind in ("map", "values")]
     if target.observe:
         globals_.append("@observed = internal global [11 x i64] zeroinitializer")
-    return "\n".join([*globals_, *declared.values(), *_entries(target), *texts])
+    return "\n".join([*globals_, *declared.values(), *texts])
 
 
 def _barrier() -> dict[str, str]:
@@ -75,41 +70,3 @@ def _hot_closure(wanted: Iterable[str], target: NativeTarget) -> dict[str, str]:
         found[name] = text
         left += _NAME.findall(text)
     return found
-
-
-def _entries(target: NativeTarget) -> list[str]:
-    fields = target.cpu_fields
-    return [
-        "define i64 @enter(ptr %cpu, i64 %ctx) nounwind {",
-        "  %r0 = call i64 @f0(ptr %cpu, i64 %ctx, i64 0, i64 0, i64 0, i64 0)",
-        "  ret i64 %r0",
-        "}",
-        "define i64 @run(ptr %cpu, i64 %ctx) nounwind noinline {",
-        "  %r0 = call i64 @call(ptr %cpu, i64 %ctx, i64 0)",
-        "  ret i64 %r0",
-        "}",
-        "define i64 @call(ptr %cpu, i64 %r1, i64 %r2) nounwind {",
-        "  %frame = call ptr @llvm.frameaddress.p0(i32 0)",
-        "  %top = ptrtoint ptr %frame to i64",
-        f"  %stack_top = getelementptr i8, ptr %cpu, i64 {fields['stack_top']}",
-        f"  %tail_calls = getelementptr i8, ptr %cpu, i64 {fields['tail_calls']}",
-        "  store i64 %top, ptr %stack_top",
-        "  store i32 0, ptr %tail_calls",
-        *(["  call i64 @check_begin(ptr %cpu)"] if target.is_checked else []),
-        "  %r0 = call i64 @f0(ptr %cpu, i64 %r1, i64 %r2, i64 0, i64 0, i64 0)",
-        "  ret i64 %r0",
-        "}",
-        "define i64 @repeat(ptr %cpu, i64 %ctx, i64 %count) nounwind {",
-        # each run is one, whatever LLVM knows of the program
-        '  %program = call ptr asm sideeffect "", "=r,0"(ptr @run)',
-        "  br label %again",
-        "again:",
-        "  %done = phi i64 [0, %0], [%more, %again]",
-        "  %r0 = call i64 %program(ptr %cpu, i64 %ctx)",
-        "  %more = add i64 %done, 1",
-        "  %is_over = icmp uge i64 %more, %count",
-        "  br i1 %is_over, label %end, label %again",
-        "end:",
-        "  ret i64 %r0",
-        "}",
-    ]

@@ -27,36 +27,77 @@ _Keep = Callable[[str, tuple[str, ...], Callable[[], bytes]], bytes]
 
 
 class NativeProgram:
-    """Machine code of one program. run may be called until close; target's kernel must be alive. entry, run_address: of
-    the code that a tail call, and the kernel, calls."""
+    """Machine code of one program. run may be called until close; target's kernel must be alive. entry: of its code, which
+    takes the CPU and r1 to r5."""
 
-    def __init__(self, spec: ProgramSpec, engine: Any) -> None:
+    def __init__(self, spec: ProgramSpec, engine: Any, launch: Any) -> None:
         self.spec = spec
         self._engine: Any = engine
+        self._launch: Any = launch
         self.entry = int(engine.get_function_address("enter"))
-        self.run_address = int(engine.get_function_address("run"))
-        self._run: Any = _ffi.cast("u64 (*)(u64, u64)", self.run_address)
-        self._repeat: Any = _ffi.cast("u64 (*)(u64, u64, u64)", engine.get_function_address("repeat"))
-        self._call: Any = _ffi.cast("u64 (*)(u64, u64, u64)", engine.get_function_address("call"))
 
     def run(self, cpu_address: int, ctx_address: int) -> int:
         """r0 (64 bits) of one run on this CPU, on the context at this native address."""
-        return int(self._run(cpu_address, ctx_address))
+        return self.call(cpu_address, ctx_address, 0)
 
     def repeat(self, cpu_address: int, ctx_address: int, count: int) -> int:
         """r0 of the last of count runs (at least one), without Python in between."""
-        return int(self._repeat(cpu_address, ctx_address, count))
+        return int(self._launch(self.entry, cpu_address, ctx_address, 0, count))
 
     def call(self, cpu_address: int, r1: int, r2: int) -> int:
         """r0 of one run that begins with these two registers: for programs whose context is not all that they get."""
-        return int(self._call(cpu_address, r1, r2))
+        return int(self._launch(self.entry, cpu_address, r1, r2, 1))
 
     def close(self) -> None:
         """Gives the code back. Idempotent."""
-        self._run = self._repeat = self._call = None
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+
+# @launch(entry, cpu, r1, r2, count) runs a program: it notes where the program's stack begins, and that no tail call was
+# made, and in a checked kernel that a run begins
+_LAUNCH = """
+declare ptr @llvm.frameaddress.p0(i32)
+{begin}
+define i64 @launch(ptr %entry, ptr %cpu, i64 %r1, i64 %r2, i64 %count) nounwind {{
+  %frame = call ptr @llvm.frameaddress.p0(i32 0)
+  %top = ptrtoint ptr %frame to i64
+  %stack_top = getelementptr i8, ptr %cpu, i64 {stack_top}
+  %tail_calls = getelementptr i8, ptr %cpu, i64 {tail_calls}
+  br label %again
+again:
+  %done = phi i64 [0, %0], [%more, %again]
+  store i64 %top, ptr %stack_top
+  store i32 0, ptr %tail_calls
+  {call}
+  %r0 = call i64 %entry(ptr %cpu, i64 %r1, i64 %r2, i64 0, i64 0, i64 0)
+  %more = add i64 %done, 1
+  %is_over = icmp uge i64 %more, %count
+  br i1 %is_over, label %end, label %again
+end:
+  ret i64 %r0
+}}"""
+_launchers: dict[tuple[int, int, bool], tuple[Any, Any]] = {}  # with their engines
+
+
+def _launcher(target: NativeTarget, keep: _Keep | None) -> Any:
+    """@launch for target's CPUs, made once."""
+    fields = target.cpu_fields
+    key = (fields["stack_top"], fields["tail_calls"], target.is_checked)
+    known = _launchers.get(key)
+    if known is None:
+        begin, call = ("declare i64 @check_begin(ptr)", "call i64 @check_begin(ptr %cpu)") if target.is_checked else ("", "")
+        text = _LAUNCH.format(stack_top=key[0], tail_calls=key[1], begin=begin, call=call)
+
+        def build() -> bytes:
+            return make_object(text).to_bytes()
+
+        kept = build() if keep is None else keep("code", (_own_digest(), host_name(), text), build)
+        engine = link(CodeObject.from_bytes(kept), functools.partial(_address_of, target, {}))
+        code = _ffi.cast("u64 (*)(u64, u64, u64, u64, u64)", engine.get_function_address("launch"))
+        known = _launchers[key] = (engine, code)
+    return known[1]
 
 
 def compile_program(program: Verified, target: NativeTarget, keep: _Keep | None = None) -> NativeProgram:
@@ -72,7 +113,7 @@ def compile_program(program: Verified, target: NativeTarget, keep: _Keep | None 
     else:
         kept = keep("code", _key(program, target, numbers), build)
     engine = link(CodeObject.from_bytes(kept), functools.partial(_address_of, target, {n: fd for fd, n in numbers.items()}))
-    return NativeProgram(program.spec, engine)
+    return NativeProgram(program.spec, engine, _launcher(target, keep))
 
 
 def native_assembly(program: Verified, target: NativeTarget) -> str:

@@ -828,8 +828,7 @@ class SimProgram:
         self.kernel = kernel
         self.context_bytes = context_bytes  # how much of its context it reads and writes
         self._native: Any = kernel.runtime.ffi.new("struct program *")
-        self._native.enter = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64)", code.entry)
-        self._native.run = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64)", code.run_address)
+        self._native.enter = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64, u64, u64, u64, u64)", code.entry)
         self._code = code
         self._maps = maps
         self._users = 1

@@ -17,14 +17,25 @@ static u64 real_ns(void)
     return (u64)now.seconds * 1000000000ull + (u64)now.ns;
 }
 
+/* The program's frames lie below this one. */
+static __attribute__((noinline)) u64 launch(struct cpu *cpu, struct program *program, u64 ctx)
+{
+    u64 here = 0;
+    cpu->stack_top = (u64)&here;
+    cpu->tail_calls = 0;
+    if (cpu->checks)
+        check_begin(cpu);
+    return program->enter(cpu, ctx, here, here, here, here);
+}
+
 static u64 run_timed(struct cpu *cpu, struct program *program, u64 ctx)
 {
     u64 begin;
     u64 r0;
     if (!cpu->sim->has_stats)
-        return program->run(cpu, ctx);
+        return launch(cpu, program, ctx);
     begin = real_ns();
-    r0 = program->run(cpu, ctx);
+    r0 = launch(cpu, program, ctx);
     __atomic_fetch_add(&program->run_time_ns, real_ns() - begin, RELAXED);
     return r0;
 }

@@ -243,10 +243,9 @@ struct checks {
     u64 limit;
 };
 
-/* A loaded program. run: what the kernel calls; enter: what a tail call calls. */
+/* A loaded program. enter: its code, which takes a CPU and r1 to r5. */
 struct program {
-    u64 (*enter)(struct cpu *cpu, u64 ctx);
-    u64 (*run)(struct cpu *cpu, u64 ctx);
+    u64 (*enter)(struct cpu *cpu, u64 ctx, u64 r2, u64 r3, u64 r4, u64 r5);
     u64 runs;
     u64 run_time_ns; /* counted while sim.has_stats */
     u64 context_bytes; /* how far it reaches into its context */
