@@ -97,7 +97,8 @@ _NATIVE_KINDS = frozenset((
 # what it reads by kernel_load, for the addresses are the simulated machine's
 _KERNEL_KINDS = frozenset(("ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr", "rdonly_untrusted_mem"))
 # what helpers may read of a context, whatever the program reads
-_CONTEXT_BYTES = {ProgType.KPROBE: _REGS_BYTES.size, ProgType.PERF_EVENT: _REGS_BYTES.size + 16, ProgType.RAW_TRACEPOINT: 8 * _RAW_ARGS}
+_CONTEXT_BYTES = {ProgType.KPROBE: _REGS_BYTES.size, ProgType.PERF_EVENT: _REGS_BYTES.size + 16, ProgType.RAW_TRACEPOINT: 8 * _RAW_ARGS,
+                  ProgType.TRACING: 8 * _RAW_ARGS}
 _EPERM = 1
 _CHECKED_TURNS = 1 << 33  # jumps back that a run of a checked program may make
 _USER_CS, _KERNEL_CS, _FLAGS = 0x33, 0x10, 0x246

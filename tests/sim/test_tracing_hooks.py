@@ -472,3 +472,19 @@ SEC("kprobe/tcp_set_state") int f(void *ctx)
     assert said[0] == said[1] < 1 << 31 and said[2:] == [fault, invalid, fault]
     stored = loaded.maps["stacks"].lookup(struct.pack("<I", said[0])) or b""
     assert struct.unpack_from("<4Q", stored) == (0xFFFFFFFF81000000, 0xFFFFFFFF81000040, 0xFFFFFFFF81000080, 0)
+
+
+def test_a_short_context_holds_no_more_arguments(kernel: SimKernel) -> None:
+    """Fired by hand with one argument of three: the others read as nothing, wherever the contexts end."""
+    loaded = _attached(kernel, """
+BPF_HASH(seen, u64, u64);
+SEC("fentry/tcp_v4_connect") int f(u64 *ctx)
+{
+    u64 third = 7;
+    bpf_get_func_arg(ctx, 2, &third);
+    seen.atomic_increment(third);
+    return 0;
+}
+""")
+    assert kernel.hook(HookKind.FENTRY, "tcp_v4_connect").fire_batch(b"\xff" * 8 * 1000, 8) == 1000
+    assert loaded.maps["seen"].lookup(bytes(8)) == struct.pack("<Q", 1000)
