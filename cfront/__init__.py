@@ -17,12 +17,22 @@ from cfront.pause import collector_paused
 from cfront.source import Span
 
 if TYPE_CHECKING:
-    from cfront.driver import CPUS, Compiled, checked, compile, compile_host, compile_unit, syntax_tree, types_from_c
+    from cfront.driver import (
+        CPUS,
+        Compiled,
+        checked,
+        compile,
+        compile_host,
+        compile_host_parts,
+        compile_unit,
+        syntax_tree,
+        types_from_c,
+    )
 
 __all__ = ["CPUS", "BpfError", "Btf", "CompileError", "Compiled", "Diagnostic", "ObjectError", "Span", "TypeSource", "checked",
-           "compile", "compile_host", "compile_unit", "syntax_tree", "types_from_c"]
+           "compile", "compile_host", "compile_host_parts", "compile_unit", "syntax_tree", "types_from_c"]
 
-_OF_THE_DRIVER = frozenset(("CPUS", "Compiled", "checked", "compile", "compile_host", "compile_unit", "syntax_tree", "types_from_c"))
+_OF_THE_DRIVER = frozenset(("CPUS", "Compiled", "checked", "compile", "compile_host", "compile_host_parts", "compile_unit", "syntax_tree", "types_from_c"))
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,7 @@ from cfront.check import Checker, check
 from cfront.check_type import BUILTIN_TYPEDEFS, Typedef
 from cfront.ctype import CType, Enum, Record
 from cfront.debug import Debug
-from cfront.emit import FunctionPlace, emit
+from cfront.emit import FunctionPlace, emit, emit_host_parts
 from cfront.errors import CompileError, Diagnostic
 from cfront.lower import lower
 from cfront.parse import parse
@@ -40,7 +40,7 @@ from cfront.provenance import called_functions, instantiate
 from cfront.source import Span
 from cfront.tree import FunctionDef, LocalVar, Unit
 
-__all__ = ["CPUS", "Compiled", "checked", "compile", "compile_host", "compile_unit", "syntax_tree", "types_from_c"]
+__all__ = ["CPUS", "Compiled", "checked", "compile", "compile_host", "compile_host_parts", "compile_unit", "syntax_tree", "types_from_c"]
 
 CPUS = ("v1", "v2", "v3", "v4")
 _PRELUDE = "bcc/prelude.h"
@@ -259,6 +259,11 @@ def compile_host(
     """The native relocatable object of plain C for this machine. include: the text of "file" includes by
     name. Undeclared libraries are not linked: functions that the text declares are resolved by who loads it."""
     return compile_unit(text, filename=filename, defines=defines, target="host", headers=include).object
+
+
+def compile_host_parts(text: str, *, filename: str = "<text>") -> tuple[bytes, str]:
+    """compile_host() with the optimised LLVM IR text that the object was made from."""
+    return emit_host_parts(compile_unit(text, filename=filename, target="host", form="raw-ir").object.decode())
 
 
 def types_from_c(text: str, filename: str = "<header>") -> bytes:

@@ -215,6 +215,12 @@ def emit(
     return content
 
 
+def emit_host_parts(ir: str) -> tuple[bytes, str]:
+    """(the object of LLVM IR text for this machine, the optimised text it was made from)."""
+    module = optimise(ir, target="host", cpu="")
+    return _code(module, "host", "", "obj"), str(module)
+
+
 def _emit_bpf(ir: str, cpu: str, form: str, places: Places | None) -> bytes:
     """Optimises and emits; places: those for _emit_in_child, None where this is a child already."""
     module = optimise(ir, target="bpf", cpu=cpu)

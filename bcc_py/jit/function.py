@@ -320,7 +320,8 @@ class Function(Memory):
         is_many = self._value(f"icmp ugt i32 {turns}, {_MAX_LOOPS}")
         is_bad = self._value(f"icmp ne i64 {flags}, 0")
         refused = self._value(f"or i1 {is_many}, {is_bad}")
-        errno = self._value(f"select i1 {is_bad}, i64 -{_EINVAL}, i64 -{_E2BIG}")
+        # Linux's own inline code moves -E2BIG as 32 bits
+        errno = self._value(f"select i1 {is_bad}, i64 -{_EINVAL}, i64 {-_E2BIG & 0xFFFFFFFF}")
         self._line(f"store i64 {errno}, ptr %loaded")
         self._line(f"br i1 {refused}, label %{names['after']}, label %{names['before']}")
         self.lines.append(f"{names['before']}:")

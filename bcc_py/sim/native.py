@@ -53,12 +53,23 @@ def runtime_text() -> str:
 
 
 @functools.cache
+def _parts() -> tuple[bytes, dict[str, str]]:
+    """The runtime as a native object, and what of it may be put in programs. Compiled once a machine."""
+    def build() -> bytes:
+        native, ir = cfront.compile_host_parts(runtime_text(), filename="runtime.c")
+        inside = json.dumps(hot_functions(ir)).encode()
+        return len(inside).to_bytes(4, "little") + inside + native
+
+    kept = cached("runtime", (runtime_text(), host_name(), _text("hot.py")), build)
+    end = 4 + int.from_bytes(kept[:4], "little")
+    return kept[end:], json.loads(kept[4:end])
+
+
+@functools.cache
 def runtime() -> Runtime:
     """The runtime of this process, compiled at the first call."""
-    text = runtime_text()
-    native = cached("runtime", (text, host_name()), lambda: cfront.compile_host(text, filename="runtime.c"))
     shared = "\n".join(_text(f"runtime/{name}") for name in _SHARED)
-    return Runtime(shared, _text("runtime/api.h"), NativeLibrary(native))
+    return Runtime(shared, _text("runtime/api.h"), NativeLibrary(_parts()[0]))
 
 
 @functools.cache
@@ -93,11 +104,7 @@ def runtime_key(type: ProgType | None = None) -> str:
 @functools.cache
 def hot(type: ProgType | None = None) -> dict[str, str]:
     """What may be put in programs of this type instead of being called, by name: hot.hot_functions of the runtime."""
-    def build() -> bytes:
-        ir = cfront.compile_unit(runtime_text(), filename="runtime.c", target="host", form="ir").object.decode()
-        return json.dumps(hot_functions(ir)).encode()
-
-    found: dict[str, str] = json.loads(cached("hot", (runtime_text(), host_name(), _text("hot.py")), build))
+    found = _parts()[1]
     others = {f"bpf_{name}" for name, (family, _) in _variants(type).items() if family}
     return {name: text for name, text in found.items() if name not in others}
 

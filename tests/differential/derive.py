@@ -8,6 +8,7 @@ to lie within what some path derived for that instruction."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bcc_py.isa import Insn
@@ -89,7 +90,8 @@ def _is_in(value: Scalar, concrete: int) -> bool:
 
 def derive(program: ProgramSpec, env: VerifierEnv) -> Derived | None:
     """What is derived for program, which was accepted. None where that takes more than env.insn_limit instructions."""
-    shape = shape_of(program.insns)
+    found = shape_of(program.insns)
+    shape = replace(found, weighed=(-1,) * len(found.weighed))
     watching = _Watching(program, shape, env)
     try:
         watching.run()
