@@ -30,23 +30,30 @@ class _Watching(Explorer):
 
     def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv) -> None:
         super().__init__(program, shape, env, None)
-        self.rows: dict[int, dict[str, _Row]] = {}
+        self.rows: dict[int, dict[tuple[Any, ...], _Row]] = {}
         self._pruner.are_numbers_exact = True
         self._classes = tuple(self._noting(one) for one in self._classes)
 
     def _noting(self, step: Callable[[Insn], int]) -> Callable[[Insn], int]:
         def run(insn: Insn) -> int:
             row = (len(self.state.frames) - 1, *self.regs)
-            self.rows.setdefault(self.slot, {}).setdefault(repr([str(one) for one in row]), row)
+            self.rows.setdefault(self.slot, {}).setdefault(_print(row), row)
             return step(insn)
 
         return run
 
 
+def _print(row: _Row) -> tuple[Any, ...]:
+    """What differs where rows do."""
+    return tuple(
+        (one.value, one.mask, one.smin, one.smax, one.umin, one.umax, one.s32min, one.s32max, one.u32min, one.u32max)
+        if isinstance(one, Scalar) else str(one) for one in row)
+
+
 class Derived:
     """By slot, the states that paths came with."""
 
-    def __init__(self, shape: Shape, rows: dict[int, dict[str, _Row]]) -> None:
+    def __init__(self, shape: Shape, rows: dict[int, dict[tuple[Any, ...], _Row]]) -> None:
         self._shape = shape
         self._rows = {slot: list(found.values()) for slot, found in rows.items()}
 

@@ -4,6 +4,8 @@ RESULTS is what Linux 6.18 returned; a test under the linux mark asks the runnin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from bcc_py.kernel import Kernel
@@ -11,7 +13,7 @@ from bcc_py.linux.kernel import LinuxKernel
 from bcc_py.sim.kernel import SimKernel
 from bcc_py.spec import MapSpec
 from cfront.uapi import MapType, ProgType
-from tests.sim.quiet import program
+from tests.sim.quiet import Script, program
 
 _MAPS = {
     "hash": MapSpec("hash", MapType.HASH, 8, 8, 2), "array": MapSpec("array", MapType.ARRAY, 4, 8, 2),
@@ -221,3 +223,26 @@ def test_linux_still_answers_the_same() -> None:
     answers = {name: _run(linux, name) for name in CASES}
     linux.close()
     assert answers == RESULTS
+
+
+# as the running 6.18 answers: addresses at the edges of what a process and a kernel may have
+_NOWHERE = {
+    0: (-14, -34), 0x1000: (-14, -34), 0x7FFFFFFFE000: (-14, -34), 0x7FFFFFFFF000: (-34, -34), 0x800000000000: (-34, -34),
+    0xDEAD000000000000: (-34, -34), 0xFFFF7FFFFFFFFFFF: (-34, -34), 0xFFFF800000000000: (-14, -14), 0xFFFFFFFFFFFFFFFF: (-14, -14),
+}
+
+
+@pytest.mark.parametrize("open_kernel", [lambda: SimKernel(Script(), spec="sim:test"), pytest.param(LinuxKernel, marks=pytest.mark.linux)])
+def test_addresses_where_nothing_is(open_kernel: Callable[[], Kernel]) -> None:
+    kernel = open_kernel()
+    answers = {}
+    for address in _NOWHERE:
+        row = []
+        for helper in ("probe_read", "probe_read_kernel", "probe_read_str", "probe_read_kernel_str", "probe_read_user"):
+            text = f"r1 = r10\nr1 += -8\nr2 = 8\nr3 = {address:#x} ll\ncall {helper}\nexit"
+            loaded = kernel.load_program(program(text, ProgType.RAW_TRACEPOINT))
+            row.append((loaded.test_run(ctx=bytes(96)).retval + (1 << 31)) % (1 << 32) - (1 << 31))
+            loaded.close()
+        answers[address] = tuple(row)
+    kernel.close()
+    assert answers == {address: (any, own, any, own, -14) for address, (any, own) in _NOWHERE.items()}

@@ -102,18 +102,34 @@ static s64 copy_string(u8 *to, u64 size, const u8 *from, u64 room)
     return -EFAULT;
 }
 
+/* What nothing is mapped at is -EFAULT; what cannot be a kernel address at all is -ERANGE
+   (copy_from_kernel_nofault_allowed). */
+static const u64 KERNEL_HALF = 0xffff800000000000ull;
+static const u64 USER_END = 0x7ffffffff000ull;
+
+static s64 kernel_answer(s64 answer, const u8 *from, u64 address)
+{
+    return answer == -EFAULT && !from && address < KERNEL_HALF ? -ERANGE : answer;
+}
+
+/* Of a read that takes either kind of address. */
+static s64 any_answer(s64 answer, const u8 *from, u64 address)
+{
+    return address < USER_END ? answer : kernel_answer(answer, from, address);
+}
+
 s64 bpf_probe_read(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_any(cpu, address, &room);
-    return copy_in(to, (u32)size, from, room);
+    return any_answer(copy_in(to, (u32)size, from, room), from, address);
 }
 
 s64 bpf_probe_read_kernel(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_kernel(cpu, address, &room);
-    return copy_in(to, (u32)size, from, room);
+    return kernel_answer(copy_in(to, (u32)size, from, room), from, address);
 }
 
 s64 bpf_probe_read_user(struct cpu *cpu, u8 *to, u64 size, u64 address)
@@ -132,14 +148,14 @@ s64 bpf_probe_read_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_any(cpu, address, &room);
-    return copy_string(to, (u32)size, from, room);
+    return any_answer(copy_string(to, (u32)size, from, room), from, address);
 }
 
 s64 bpf_probe_read_kernel_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_kernel(cpu, address, &room);
-    return copy_string(to, (u32)size, from, room);
+    return kernel_answer(copy_string(to, (u32)size, from, room), from, address);
 }
 
 s64 bpf_probe_read_user_str(struct cpu *cpu, u8 *to, u64 size, u64 address)

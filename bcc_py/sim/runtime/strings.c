@@ -4,7 +4,6 @@
 
 enum { STRING_MAX = 65536 };
 
-static const u64 KERNEL_HALF = 0xffff800000000000ull;
 
 /* A string as it is walked over: bytes that are known to be there, and where they are. */
 struct walk {
