@@ -1,9 +1,10 @@
 """python -m tests.differential --count N --seed S [--kind straight|pointers|loops] [--run]
 
 Makes N programs (of each kind in turn, or of one), asks both verifiers, and prints what they disagree on: the seed and
-both sentences; then how many programs there were of each class. --run: what both accept of the straight kind also runs,
-in Linux and as native code. --show KIND:SEED: one program and both verdicts. Exits 1 if we accept what Linux refuses,
-if anything crashes, or if a run differs."""
+both sentences; then how many programs there were of each class. --run: they are run instead (runs.py), in Linux, in the
+simulated kernel, and there once more as checked code whose registers are held against what the verifier derived. --show
+KIND:SEED: one program and both verdicts. --seconds: stops then. Exits 1 if we accept what Linux refuses, if anything
+crashes, or if a run differs."""
 
 from __future__ import annotations
 
@@ -14,10 +15,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bcc_py.isa import disassemble
-from bcc_py.linux import sys as linux_sys
 from tests.differential import KINDS
 from tests.differential.compare import NOT_ASKED, Judge, Outcome, judge
-from tests.differential.execute import BATCH, linux_result, native_results
+from tests.differential.runs import Machines, runnable
 from tests.differential.writer import Sample
 
 _CLASSES = ("both accept", "both reject", "other sentence", "we accept", "we reject", "crash", "Linux gives up", NOT_ASKED)
@@ -35,7 +35,6 @@ class Tally:
         self.classes: Counter[tuple[str, str]] = Counter()
         self.causes: Counter[tuple[str, str]] = Counter()
         self.seeds: dict[tuple[str, str], str] = {}
-        self.ran = self.wrong = 0
 
     def add(self, outcome: Outcome) -> None:
         name = f"{outcome.sample.kind}:{outcome.sample.seed}"
@@ -45,27 +44,11 @@ class Tally:
         if outcome.kind in ("we accept", "crash"):
             print(f"{name}: {outcome.kind}\n  Linux: {outcome.theirs or 'accepted'}\n  ours:  {outcome.ours or 'accepted'}", flush=True)
 
-    def compare_runs(self, outcomes: list[Outcome], fds: list[int]) -> None:
-        """Runs them in both, and closes them."""
-        try:
-            theirs = [linux_result(one, fds) for one in outcomes]
-        finally:
-            for one in outcomes:
-                linux_sys.close(one.fd)
-        for one, mine, their in zip(outcomes, native_results(outcomes, fds), theirs, strict=True):
-            self.ran += 1
-            if mine != their:
-                self.wrong += 1
-                at = next((at for at in range(len(mine.state)) if mine.state[at] != their.state[at]), -1)
-                print(f"{one.sample.kind}:{one.sample.seed}: run differs: r0 {mine.r0:#x} and Linux {their.r0:#x}, state from byte {at}", flush=True)
-
     def print(self, seconds: float) -> None:
         kinds = sorted({kind for kind, _ in self.classes})
         print(f"\n{sum(self.classes.values())} programs in {seconds:.0f} s\n{'':16}" + "".join(f"{kind:>10}" for kind in kinds))
         for which in _CLASSES:
             print(f"{which:16}" + "".join(f"{self.classes[kind, which]:10}" for kind in kinds))
-        if self.ran:
-            print(f"{'run in both':16}{self.ran:10}, {self.wrong} differ")
         for which in _CLASSES[1:]:
             rows = [(count, cause) for (kind, cause), count in self.causes.most_common() if kind == which]
             if rows:
@@ -81,33 +64,51 @@ def show(judged: Judge, name: str) -> None:
     print(f"{outcome.sample.type.name}: {outcome.kind}\n  Linux: {outcome.theirs or 'accepted'}\n  ours:  {outcome.ours or 'accepted'}")
 
 
+_WRONG = ("differs", "fault", "outside")
+
+
+def run(programs: Iterator[Sample], until: float) -> int:
+    """Runs them, prints what went wrong and how many there were of each outcome; 1 if anything did."""
+    machines = Machines()
+    counts: Counter[tuple[str, str]] = Counter()
+    for sample in programs:
+        if time.monotonic() > until:
+            break
+        outcome = machines.run(runnable(sample))
+        reason = outcome.words.partition(":")[0] if outcome.kind not in _WRONG else ""
+        counts[f"{sample.kind:9} {outcome.kind}", reason] += 1
+        if outcome.kind in _WRONG:
+            print(f"{sample.kind}:{sample.seed}: {outcome.kind}: {outcome.words}", flush=True)
+    machines.close()
+    for (what, reason), count in sorted(counts.items()):
+        print(f"{count:7} {what}" + (f": {reason}" if reason else ""))
+    return int(any(what.split()[1] in _WRONG for what, _ in counts))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.differential")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--kind", choices=list(KINDS), action="append")
-    parser.add_argument("--run", action="store_true", help="run what both accept of the straight kind")
+    parser.add_argument("--run", action="store_true", help="run them in both kernels")
     parser.add_argument("--show", metavar="KIND:SEED", help="one program")
     given = parser.parse_args()
     tally = Tally()
     start = time.monotonic()
+    programs = samples(given.kind or list(KINDS), given.seed, given.count)
+    if given.run:
+        return run(programs, start + given.seconds)
     with judge() as judged:
         if given.show:
             show(judged, given.show)
             return 0
-        waiting: list[Outcome] = []
-        for sample in samples(given.kind or list(KINDS), given.seed, given.count):
-            outcome = judged.ask(sample, is_kept=given.run and sample.kind == "straight")
-            tally.add(outcome)
-            if outcome.fd >= 0:
-                waiting.append(outcome)
-            if len(waiting) == BATCH:
-                tally.compare_runs(waiting, list(judged.fds))
-                waiting = []
-        if waiting:
-            tally.compare_runs(waiting, list(judged.fds))
+        for sample in programs:
+            if time.monotonic() > start + given.seconds:
+                break
+            tally.add(judged.ask(sample))
     tally.print(time.monotonic() - start)
-    return int(bool(tally.wrong or any(kind in ("we accept", "crash") for kind, _ in tally.causes)))
+    return int(any(kind in ("we accept", "crash") for kind, _ in tally.causes))
 
 
 if __name__ == "__main__":

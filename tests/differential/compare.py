@@ -1,7 +1,6 @@
 """Both verdicts on a sample: ours by verify(), Linux's by BPF_PROG_LOAD of the same instructions.
 
-An Outcome holds "" for accepted, or the sentence. What is accepted by both can be run: Judge.ask keeps Linux's
-descriptor in the outcome if it is told to, and whoever asked closes it."""
+An Outcome holds "" for accepted, or the sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from bcc_py.errors import LoadError, VerifierError
 from bcc_py.isa import encode
 from bcc_py.linux import sys as linux_sys
 from bcc_py.spec import ProgramSpec
-from bcc_py.verifier import VerifiedProgram, VerifierEnv, verify
+from bcc_py.verifier import VerifierEnv, verify
 from tests.differential.writer import MAPS, Sample
 from tests.verifier.linux_oracle import maps_of
 
@@ -30,13 +29,11 @@ _CRASHES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameEr
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """ours, theirs: "" accepted, or the reason. fd: of the program in Linux, -1 if there is none."""
+    """ours, theirs: "" accepted, or the reason."""
 
     sample: Sample
     ours: str
     theirs: str
-    verified: VerifiedProgram | None = None
-    fd: int = -1
 
     @property
     def kind(self) -> str:
@@ -65,29 +62,26 @@ class Judge:
     fds: Sequence[int]
     env: VerifierEnv
 
-    def ask(self, sample: Sample, is_kept: bool = False) -> Outcome:
-        """The verdicts. is_kept: Linux's descriptor stays open where both accept. Raises NotSupportedError."""
+    def ask(self, sample: Sample) -> Outcome:
+        """The verdicts. Raises NotSupportedError."""
         insns = sample.insns(self.fds)
-        verified, ours = None, ""
+        ours = ""
         try:
-            verified = verify(ProgramSpec("random", "", sample.type, insns), self.env)
+            verify(ProgramSpec("random", "", sample.type, insns), self.env)
         except VerifierError as error:
             ours = error.sentence
         except _CRASHES as error:
             ours = f"crash: {type(error).__name__}: {error}"
         if ours.startswith(TOO_LARGE):
             return Outcome(sample, ours, NOT_ASKED)
-        fd, theirs = -1, ""
+        theirs = ""
         try:
-            fd = linux_sys.prog_load(sample.type, encode(insns))
+            linux_sys.close(linux_sys.prog_load(sample.type, encode(insns)))
         except VerifierError as error:
             theirs = _CUT_LINE.sub("", error.sentence)
         except LoadError as error:
             theirs = f"errno {error.errno}"
-        if fd >= 0 and (ours or not is_kept):
-            linux_sys.close(fd)
-            fd = -1
-        return Outcome(sample, ours, theirs, verified, fd)
+        return Outcome(sample, ours, theirs)
 
 
 @contextmanager

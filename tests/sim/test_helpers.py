@@ -227,22 +227,34 @@ def test_linux_still_answers_the_same() -> None:
 
 # as the running 6.18 answers: addresses at the edges of what a process and a kernel may have
 _NOWHERE = {
-    0: (-14, -34), 0x1000: (-14, -34), 0x7FFFFFFFE000: (-14, -34), 0x7FFFFFFFF000: (-34, -34), 0x800000000000: (-34, -34),
+    0: (-14, -34), 0x1000: (-14, -34), 0x7FFFFFFFE000: (-14, -34), 0x7FFFFFFFF001: (-34, -34), 0x800000000000: (-34, -34),
     0xDEAD000000000000: (-34, -34), 0xFFFF7FFFFFFFFFFF: (-34, -34), 0xFFFF800000000000: (-14, -14), 0xFFFFFFFFFFFFFFFF: (-14, -14),
 }
+_READERS = ("probe_read", "probe_read_kernel", "probe_read_str", "probe_read_kernel_str", "probe_read_user")
+
+
+def _answers(kernel: Kernel, size: int) -> dict[int, tuple[int, ...]]:
+    """What each reader says of size bytes at each address."""
+    answers = {}
+    for address in _NOWHERE:
+        row = []
+        for helper in _READERS:
+            text = f"r1 = r10\nr1 += -8\nr2 = {size}\nr3 = {address:#x} ll\ncall {helper}\nexit"
+            loaded = kernel.load_program(program(text, ProgType.RAW_TRACEPOINT))
+            row.append((loaded.test_run(ctx=bytes(96)).retval + (1 << 31)) % (1 << 32) - (1 << 31))
+            loaded.close()
+        answers[address] = tuple(row)
+    return answers
 
 
 @pytest.mark.parametrize("open_kernel", [lambda: SimKernel(Script(), spec="sim:test"), pytest.param(LinuxKernel, marks=pytest.mark.linux)])
 def test_addresses_where_nothing_is(open_kernel: Callable[[], Kernel]) -> None:
     kernel = open_kernel()
-    answers = {}
-    for address in _NOWHERE:
-        row = []
-        for helper in ("probe_read", "probe_read_kernel", "probe_read_str", "probe_read_kernel_str", "probe_read_user"):
-            text = f"r1 = r10\nr1 += -8\nr2 = 8\nr3 = {address:#x} ll\ncall {helper}\nexit"
-            loaded = kernel.load_program(program(text, ProgType.RAW_TRACEPOINT))
-            row.append((loaded.test_run(ctx=bytes(96)).retval + (1 << 31)) % (1 << 32) - (1 << 31))
-            loaded.close()
-        answers[address] = tuple(row)
+    found = _answers(kernel, 8)
+    nothing = _answers(kernel, 0)
     kernel.close()
-    assert answers == {address: (any, own, any, own, -14) for address, (any, own) in _NOWHERE.items()}
+    assert found == {address: (any, own, any, own, -14) for address, (any, own) in _NOWHERE.items()}
+    is_process = {address: address < 0x7FFFFFFFF000 for address in _NOWHERE}
+    assert nothing == {
+        address: (any if any == -34 else 0, own if own == -34 else 0, 0, 0, 0 if is_process[address] else -14)
+        for address, (any, own) in _NOWHERE.items()}

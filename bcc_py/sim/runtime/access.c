@@ -103,40 +103,41 @@ static s64 copy_string(u8 *to, u64 size, const u8 *from, u64 room)
 }
 
 /* What nothing is mapped at is -EFAULT; what cannot be a kernel address at all is -ERANGE
-   (copy_from_kernel_nofault_allowed). */
+   (copy_from_kernel_nofault_allowed), of however few bytes; a string of none is not even looked for. */
 static const u64 KERNEL_HALF = 0xffff800000000000ull;
 static const u64 USER_END = 0x7ffffffff000ull;
 
-static s64 kernel_answer(s64 answer, const u8 *from, u64 address)
+static s64 kernel_answer(s64 answer, const u8 *from, u64 address, u32 is_asked)
 {
-    return answer == -EFAULT && !from && address < KERNEL_HALF ? -ERANGE : answer;
+    return is_asked && !from && address < KERNEL_HALF ? -ERANGE : answer;
 }
 
 /* Of a read that takes either kind of address. */
-static s64 any_answer(s64 answer, const u8 *from, u64 address)
+static s64 any_answer(s64 answer, const u8 *from, u64 address, u32 is_asked)
 {
-    return address < USER_END ? answer : kernel_answer(answer, from, address);
+    return address < USER_END ? answer : kernel_answer(answer, from, address, is_asked);
 }
 
 s64 bpf_probe_read(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_any(cpu, address, &room);
-    return any_answer(copy_in(to, (u32)size, from, room), from, address);
+    return any_answer(copy_in(to, (u32)size, from, room), from, address, 1);
 }
 
 s64 bpf_probe_read_kernel(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_kernel(cpu, address, &room);
-    return kernel_answer(copy_in(to, (u32)size, from, room), from, address);
+    return kernel_answer(copy_in(to, (u32)size, from, room), from, address, 1);
 }
 
 s64 bpf_probe_read_user(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_user(cpu, address, &room);
-    return copy_in(to, (u32)size, from, room);
+    s64 answer = copy_in(to, (u32)size, from, room);
+    return !from && address > USER_END ? -EFAULT : answer;
 }
 
 s64 bpf_copy_from_user(struct cpu *cpu, u8 *to, u64 size, u64 address)
@@ -148,14 +149,14 @@ s64 bpf_probe_read_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_any(cpu, address, &room);
-    return any_answer(copy_string(to, (u32)size, from, room), from, address);
+    return any_answer(copy_string(to, (u32)size, from, room), from, address, (u32)size != 0);
 }
 
 s64 bpf_probe_read_kernel_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
 {
     u64 room = 0;
     u8 *from = in_kernel(cpu, address, &room);
-    return kernel_answer(copy_string(to, (u32)size, from, room), from, address);
+    return kernel_answer(copy_string(to, (u32)size, from, room), from, address, (u32)size != 0);
 }
 
 s64 bpf_probe_read_user_str(struct cpu *cpu, u8 *to, u64 size, u64 address)
