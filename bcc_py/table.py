@@ -528,7 +528,9 @@ class _Records(Table):
         count = records.count - records.done
         if records.stride and records.size >= dtype.itemsize:
             first = records.first + records.done * records.stride
-            return numpy.ndarray((count,), dtype, records.memory, first, (records.stride,)).copy()
+            # as plain bytes: NumPy copies a structure field by field
+            raw = numpy.ndarray((count,), f"V{dtype.itemsize}", records.memory, first, (records.stride,)).copy()
+            return raw.view(dtype)
         made = numpy.empty(count, dtype)
         for at, record in enumerate(records):
             if len(record) < dtype.itemsize:

@@ -497,7 +497,7 @@ def test_a_batch_is_a_structured_array() -> None:
     ring.put(*(_record(pid) for pid in range(5)), lost=2)
     ring.put(_record(7), _record(8, 12), lost=1)
     rows = t.read_batch()
-    assert rows.dtype == numpy.dtype([("pid", "u4"), ("comm", "S16")]) and rows.flags.owndata
+    assert rows.dtype == numpy.dtype([("pid", "u4"), ("comm", "S16")]) and rows.flags.writeable
     assert rows["pid"].tolist() == [0, 1, 2, 3, 4, 7, 8] and set(rows["comm"].tolist()) == {b"c"}
     assert t.lost == 3 and len(t.read_batch()) == 0
     ring.put(_record(1)[:10])

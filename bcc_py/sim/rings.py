@@ -110,6 +110,11 @@ class SimRingBuffer(SimRing):
     def __init__(self, map: SimMap, callback: Callable[[memoryview], object]) -> None:
         super().__init__(map, [map.pointer.rings], each(callback), None)
 
+    def _ends(self) -> list[int]:
+        if self._is_open:
+            self.lost = int(self._rings[0].lost)  # no record tells of them
+        return super()._ends()
+
     def _close_rings(self) -> None:
         """Nothing: the ring is the map's own."""
 

@@ -220,3 +220,29 @@ def test_a_checked_kernel_tells_what_an_unsound_program_does(monkeypatch: pytest
         with pytest.raises(FaultError, match="insn 3: an access of 8 bytes at 0x"):
             fire()
     kernel.close()
+
+
+def test_a_full_ring_loses_what_it_says(kernel: SimKernel) -> None:
+    """Produced is consumed and lost together, exactly, with two producers and a reader at the same time."""
+    pytest.importorskip("numpy", reason="NumPy is optional")
+    text = """
+    struct one { u64 id; };
+    BPF_RINGBUF_OUTPUT(events, 1);
+    TRACEPOINT_PROBE(raw_syscalls, sys_enter) {
+        struct one *e = events.ringbuf_reserve(sizeof(*e));
+        if (!e) return 0;
+        e->id = args->id;
+        events.ringbuf_submit(e, 0);
+        return 0;
+    }"""
+    with BPF(text=text, kernel=kernel) as bpf:
+        hook = kernel.hook("tracepoint", _SWITCH)
+        ring, contexts, seen = bpf["events"], _contexts(list(range(1000))), 0
+        producer = threading.Thread(target=lambda: [hook.fire_batch(contexts, 64, cpus=2) for _ in range(300)])
+        producer.start()
+        while producer.is_alive():
+            seen += len(ring.read_batch())
+        producer.join()
+        seen += len(ring.read_batch())
+        ring.read_batch()
+        assert seen + ring.lost == 300_000 and ring.lost > 0 and seen > 0
