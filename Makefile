@@ -24,9 +24,10 @@ bench: .venv/developed
 	$(BIN)/python -m tests.bench.start
 	$(BIN)/python -m tests.bench.compile
 	$(BIN)/python -m tests.bench.size
-	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tests.bench.engine
 	$(BIN)/python -m tests.bench.packets
 	$(BIN)/python -m tests.bench.events
+	$(BIN)/python -m tests.bench.soak
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,10 +15,10 @@ module.py: the program; link.py: LLVM; program.py: all of it in order."""
 
 from __future__ import annotations
 
-from bcc_py.jit.link import NativeLibrary, host_name
+from bcc_py.jit.link import NativeLibrary, host_name, optimised_text
 from bcc_py.jit.module import llvm_ir
 from bcc_py.jit.program import NativeProgram, compile_program, native_assembly
 from bcc_py.jit.target import Extent, Inline, NativeHelper, NativeMap, NativeTarget, Verified
 
 __all__ = ["Extent", "Inline", "NativeHelper", "NativeLibrary", "NativeMap", "NativeProgram", "NativeTarget", "Verified",
-           "compile_program", "host_name", "llvm_ir", "native_assembly"]
+           "compile_program", "host_name", "llvm_ir", "native_assembly", "optimised_text"]

@@ -16,7 +16,7 @@ from typing import Any
 
 from bcc_py.errors import LoadError
 
-__all__ = ["CodeObject", "NativeLibrary", "host_name", "link", "make_assembly", "make_object"]
+__all__ = ["CodeObject", "NativeLibrary", "host_name", "link", "make_assembly", "make_object", "optimised_text"]
 
 _OBJECT_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # ELF, Mach-O
 
@@ -89,6 +89,11 @@ def make_object(text: str) -> CodeObject:
     lacking = [one.name for kind in (module.functions, module.global_variables) for one in kind if one.is_declaration]
     symbols = tuple(name for name in lacking if not name.startswith("llvm."))
     return CodeObject(machine.emit_object(module), symbols)
+
+
+def optimised_text(text: str) -> str:
+    """LLVM's text, optimised."""
+    return str(_optimised(text, _target_machine()))
 
 
 def make_assembly(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from bcc_py.errors import LoadError
 
-__all__ = ["hot_functions"]
+__all__ = ["hot_functions", "with_constants"]
 
 _MAX_LINES = 24
 _HOT = ("hot_", "lock_")  # these may name each other
@@ -21,6 +21,7 @@ _REFERENCE = re.compile(r"@([\w.]+)")
 _ATTACHED = re.compile(r"(?: #\d+|, ![\w.]+(?: !\d+)?)+$", re.MULTILINE)
 _NOISE = re.compile(r"\s*;[^\n]*$|\b(?:dso_local|fastcc|noundef|internal|local_unnamed_addr|unnamed_addr)\s+", re.MULTILINE)
 _RANGE = re.compile(r"\brange\([^)]*\)\s*")
+_DEFINED = re.compile(r"^define internal (?P<result>\w+) @[\w.]+\((?P<params>[^)]*)\)")
 _PARAMETER = re.compile(r"\b(ptr|i\d+)\b[^%]*(%[\w.]+)")
 
 
@@ -41,6 +42,26 @@ def hot_functions(ir: str) -> dict[str, str]:
     for name in {one for text in made.values() for one in _REFERENCE.findall(text)} - made.keys():
         made[name] = declared.get(name) or _declaration(name, definitions[name])
     return made
+
+
+def with_constants(texts: Mapping[str, str], function: str, constants: tuple[int, ...], name: str) -> str:
+    """A module in which name does what function does with constants as its last arguments. texts: of hot_functions."""
+    found = _DEFINED.search(texts[function])
+    assert found is not None, f"{function} is a definition"
+    params = _PARAMETER.findall(found["params"])
+    kept, fixed = params[: len(params) - len(constants)], params[len(params) - len(constants) :]
+    given = [f"{type} {value}" for type, value in kept] + [f"{type} {value}" for (type, _), value in zip(fixed, constants, strict=True)]
+    head = ", ".join(f"{type} {value}" for type, value in kept)
+    needed, left = {}, [function]
+    while left:
+        one = left.pop()
+        if one in texts and one not in needed:
+            needed[one] = texts[one]
+            left += _REFERENCE.findall(texts[one])
+    result = found["result"]
+    body = (f"  call void @{function}({', '.join(given)})\n  ret void\n" if result == "void"
+            else f"  %given = call {result} @{function}({', '.join(given)})\n  ret {result} %given\n")
+    return "\n".join([*needed.values(), f"define {result} @{name}({head}) {{\n{body}}}"])
 
 
 def _may_be_named(name: str, definitions: Mapping[str, re.Match[str]], declared: Mapping[str, str]) -> bool:

@@ -326,7 +326,9 @@ class SimKernel:
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
-            code = compile_program(native_program(_with_addresses(verified)), self.native_target(spec.type, live), cached)
+            named = {one.imm for one in spec.insns if one.code == 0x18 and one.src in (1, 2)}
+            target = self.native_target(spec.type, {fd: one for fd, one in live.items() if fd in named})
+            code = compile_program(native_program(_with_addresses(verified)), target, cached)
             made = SimProgram(spec, self._take_fd(), code, used, self, verified.context_bytes)
             made.native.context_bytes = max(verified.context_bytes, _CONTEXT_BYTES.get(spec.type, 0))
             self._programs[made.fd] = made
@@ -334,11 +336,18 @@ class SimKernel:
 
     def native_target(self, type: ProgType, maps: Mapping[int, SimMap]) -> NativeTarget:
         """What code for programs of this type is made for. maps: by descriptor."""
+        known, hot = {}, dict(native.hot(type))
+        for fd, one in maps.items():
+            inline = {}
+            for helper, how in one.native.inline.items():
+                inline[helper], texts = native.specialised(how.function, how.constants, how.takes_cpu)
+                hot |= texts
+            known[fd] = dataclasses.replace(one.native, inline=inline)
         return NativeTarget(
             cpu_fields={name: self._runtime.offset_of("struct cpu", name) for name in CPU_FIELDS},
-            helpers=native.helpers(type), maps={fd: one.native for fd, one in maps.items()}, function=native.function,
-            kernel_functions=native.kernel_functions(), hot=native.hot(type), key=native.runtime_key(type),
-            wide_fields=WIDE_FIELDS.get(type, {}), is_hardened=not self.privileges.bpf, is_checked=self.is_checked)
+            helpers=native.helpers(type), maps=known, function=native.function, kernel_functions=native.kernel_functions(), hot=hot,
+            key=native.runtime_key(type), wide_fields=WIDE_FIELDS.get(type, {}), is_hardened=not self.privileges.bpf,
+            is_checked=self.is_checked)
 
     def _verified(self, spec: ProgramSpec, maps: Mapping[int, MapSpec]) -> VerifiedProgram:
         """The verdict on spec, from the cache if the same program has had one."""

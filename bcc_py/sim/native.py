@@ -19,16 +19,16 @@ from importlib import resources
 import cfront
 from bcc_py.cache import cached
 from bcc_py.errors import LoadError
-from bcc_py.jit import NativeHelper, NativeLibrary, host_name
+from bcc_py.jit import Inline, NativeHelper, NativeLibrary, host_name, optimised_text
 from bcc_py.sim.contexts import FAMILIES
-from bcc_py.sim.hot import hot_functions
+from bcc_py.sim.hot import hot_functions, with_constants
 from bcc_py.sim.memory import Runtime
 from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
 from cfront.btf import Btf
 from cfront.uapi import HELPER_IDS, ProgType
 
 __all__ = ["function", "helpers", "hot", "kernel_btf", "kernel_functions", "kernel_key", "kernel_types", "runtime", "runtime_key",
-           "runtime_text"]
+           "runtime_text", "specialised"]
 
 _SHARED = ("state.h", "net.h")
 _HEADERS = (*_SHARED, "api.h", "hot.h")
@@ -107,6 +107,20 @@ def hot(type: ProgType | None = None) -> dict[str, str]:
     found = _parts()[1]
     others = {f"bpf_{name}" for name, (family, _) in _variants(type).items() if family}
     return {name: text for name, text in found.items() if name not in others}
+
+
+@functools.cache
+def specialised(function: str, constants: tuple[int, ...], takes_cpu: bool) -> tuple[Inline, dict[str, str]]:
+    """A hot function with its last parameters fixed, optimised once for all programs: how it is put into one, and the
+    texts that it needs, by name."""
+    texts = _parts()[1]
+    name = "_".join((function, *map(str, constants)))
+
+    def build() -> bytes:
+        return json.dumps(hot_functions(optimised_text(with_constants(texts, function, constants, name)))).encode()
+
+    found: dict[str, str] = json.loads(cached("hot", (runtime_text(), host_name(), _text("hot.py"), name), build))
+    return Inline(name, (), takes_cpu), found
 
 
 @functools.cache

@@ -175,10 +175,10 @@ def test_the_task_struct_says_what_the_task_says(kernel: SimKernel) -> None:
 
 
 @pytest.mark.parametrize(("helper", "address", "result"), [
-    ("probe_read_kernel#113", "user", -14), ("probe_read_user#112", "user", 0), ("probe_read#4", "user", 0),
+    ("probe_read_kernel#113", "user", -34), ("probe_read_user#112", "user", 0), ("probe_read#4", "user", 0),
     ("probe_read_user#112", "kernel", -14), ("probe_read_kernel#113", "kernel", 0), ("probe_read#4", "kernel", 0),
     ("probe_read_kernel#113", "nowhere", -14), ("probe_read_user#112", "nowhere", -14), ("probe_read#4", "nowhere", -14),
-    ("probe_read_kernel#113", "stack", 0), ("probe_read_user#112", "end", -14), ("probe_read_kernel#113", "null", -14),
+    ("probe_read_kernel#113", "stack", 0), ("probe_read_user#112", "end", -14), ("probe_read_kernel#113", "null", -34),
 ])
 def test_reads_are_checked(kernel: SimKernel, helper: str, address: str, result: int) -> None:
     from bcc_py.sim.memory import UserMemory
