@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -154,20 +154,36 @@ class SimHook:
         if len(shares) == 1 and count <= _SMALL:
             go(*shares[0])
         else:
-            threads = [threading.Thread(target=go, args=one, daemon=True) for one in shares]
-            try:
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    while thread.is_alive():
-                        thread.join(_WAIT_S)
-            finally:
-                for _, batch in shares:
-                    batch.must_stop = 1
-                for thread in threads:
-                    if thread.ident is not None:
-                        thread.join()
+            _run_in_threads(go, shares)
         self._kernel.after_batch([cpu for cpu, _ in shares])
+
+
+def _run_in_threads(go: Callable[[SimCpu, Any], None], shares: list[tuple[SimCpu, Any]]) -> None:
+    """go(*share), each in a thread. None begins before all are there, so that an interrupt meets either none that runs or
+    only such as can be waited for."""
+    gate, is_open = threading.Event(), False
+
+    def wait_and_go(cpu: SimCpu, batch: Any) -> None:
+        gate.wait()
+        if is_open:
+            go(cpu, batch)
+
+    threads = [threading.Thread(target=wait_and_go, args=one, daemon=True) for one in shares]
+    try:
+        for thread in threads:
+            thread.start()
+        is_open = True
+        gate.set()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_WAIT_S)
+    finally:
+        for _, batch in shares:
+            batch.must_stop = 1
+        gate.set()
+        while is_open and any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(_WAIT_S)
 
 
 def _count(ffi: Any, room: int, size: int, offsets: Buffer | None) -> int:
