@@ -111,7 +111,7 @@ s32 map_take(struct map *map, const u8 *key, u8 *value, u64 flags)
     if (map->type == MAP_LPM_TRIE && !value)
         return trie_delete(map, key);
     if (map->type == MAP_PERF_EVENT_ARRAY && !value)
-        return index_of(key) < map->max_entries ? -ENOENT : -E2BIG;
+        return index_of(key) < map->max_entries ? perf_delete(map, index_of(key)) : -E2BIG;
     if (!is_keyed(map->type))
         return value ? -ENOTSUPP : is_objects(map->type) || is_object_hash(map->type) ? object_delete(map, key) : -EINVAL;
     lock_take(&map->outside);
@@ -203,6 +203,8 @@ u8 *bpf_map_lookup_percpu_elem(struct cpu *cpu, struct map *map, const u8 *key, 
 
 s64 bpf_map_update_elem(struct cpu *cpu, struct map *map, const u8 *key, const u8 *value, u64 flags)
 {
+    if (map->type == MAP_SOCKMAP || map->type == MAP_SOCKHASH)
+        return sock_map_put(map, key, (struct sock *)value, flags); /* what a program gives is the socket itself */
     return update_checked(map, cpu->number, key, value, flags, 0);
 }
 
