@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from bcc_py.spec import MapSpec, ProgramSpec
 from cfront.uapi import AttachType, MapType, ProgType
 from tests.sim.quiet import Script
 
-__all__ = ["PROGRAMS", "SOCKETS", "LinuxWorld", "SimWorld", "World", "storage_spec", "word"]
+__all__ = ["PROGRAMS", "SOCKETS", "LinuxWorld", "SimWorld", "World", "asked", "storage_spec", "word"]
 
 # TCP listening with SO_REUSEPORT, connected, fresh; UDP fresh, bound with SO_REUSEPORT, bound; unix connected, fresh; AF_XDP
 SOCKETS = ("listener", "connected", "fresh", "udp", "udp_group", "udp_bound", "unix", "unix_fresh", "xdp")
@@ -54,6 +55,16 @@ def storage_spec(type: MapType, value_size: int = 8) -> MapSpec:
     return MapSpec("m", type, 4, value_size, 0, 1, key_type=1, value_type=2, btf=btf)
 
 
+def asked(call: Callable[[], object]) -> object:
+    """What a call on a map gives: its answer, or the errno."""
+    try:
+        return call()
+    except KeyNotFound:
+        return errno.ENOENT
+    except MapError as error:
+        return error.errno
+
+
 class World:
     """One kernel with its objects. fd: the descriptor, or number, that an object's name stands for."""
 
@@ -79,6 +90,10 @@ class World:
     def _object_fd(self, name: str) -> int:
         raise KeyError(name)
 
+    def owner(self, type: MapType, name: str) -> int:
+        """What names this object as the owner of a storage's value."""
+        return self.fd(name)
+
     def reopen(self, name: str) -> None:
         """The socket is closed, and there is another of its kind."""
         raise KeyError(name)
@@ -101,17 +116,8 @@ class World:
         number = int.from_bytes(value, "little")
         return next((one for one in (*self.programs, *self.maps) if self.object_id(one) == number), value.hex())
 
-    def ask(self, call: Callable[[], object]) -> object:
-        """What a call on a map gives: its answer, or the errno."""
-        try:
-            return call()
-        except KeyNotFound:
-            return errno.ENOENT
-        except MapError as error:
-            return error.errno
-
     def lookup(self, map: Map, key: bytes) -> object:
-        value = self.ask(lambda: map.lookup(key))
+        value = asked(lambda: map.lookup(key))
         return self.name_of(map.spec, value) if isinstance(value, bytes) else value
 
 
@@ -121,6 +127,11 @@ class SimWorld(World):
         super().__init__(stack)
         self._sockets = {name: self._socket(name) for name in SOCKETS}
         self._groups = {"group": self.sim.cgroups.open(), "root": self.sim.cgroups.open(1)}
+        self._tasks = {name: self.sim.tasks.spawn(pid, name).pid for name, pid in (("task", 5000), ("other_task", 5001))}
+
+    def owner(self, type: MapType, name: str) -> int:
+        """A task is named by its pid here, not by a descriptor."""
+        return self._tasks[name] if name in self._tasks else self.fd(name)
 
     def _socket(self, name: str) -> Socket:
         add = self.sim.sockets.add
@@ -165,6 +176,10 @@ class LinuxWorld(World):
         self._sockets = {name: self._socket(name) for name in SOCKETS}
         stack.callback(lambda: [one.close() for one in self._sockets.values()])
         self._groups = stack.enter_context(_control_groups())
+        self._tasks = {name: stack.enter_context(_child()) for name in ("task", "other_task")}
+
+    def owner(self, type: MapType, name: str) -> int:
+        return self._tasks[name] if name in self._tasks else self.fd(name)
 
     def _socket(self, name: str) -> socket.socket:
         if name == "unix":
@@ -198,6 +213,18 @@ class LinuxWorld(World):
 
     def object_id(self, name: str) -> int:
         return linux_sys.map_info_id(self.fd(name))
+
+
+@contextlib.contextmanager
+def _child() -> Iterator[int]:
+    """A pidfd of a child that waits for its end."""
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    opened = os.pidfd_open(child.pid)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+        child.communicate()
 
 
 @contextlib.contextmanager

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from bcc_py.errors import MapError
 from bcc_py.isa import assemble
-from bcc_py.kernel import Map
+from bcc_py.kernel import Map, Program
 from bcc_py.sim.kernel import SimKernel, SimProgram
 from bcc_py.sim.sockets import TCP, UDP, Endpoint
 from bcc_py.spec import MapSpec, ProgramSpec
@@ -173,6 +175,41 @@ def test_a_closed_socket_is_no_longer_found(world: World) -> None:
         map.update(word(1), world.fd("connected").to_bytes(8, "little"))
         world.reopen("connected")
         assert _answer(world, _look(map, word(1), _STATE)) == -1
+
+
+@pytest.mark.parametrize("kind", [_M.SOCKMAP, _M.SOCKHASH])
+def test_sockets_end_while_programs_find_them(kernel: SimKernel, kind: MapType) -> None:
+    """One CPU's program looks sockets up and another's deletes them, while Python puts in new ones and closes old ones: nobody
+    holds one at the end, and the memory of all is given back."""
+    map = kernel.create_map(MapSpec("m", kind, 4, 8, 4))
+    finds = kernel.load_program(_spec(_look(map, word(1), _STATE), _P.XDP))
+    deletes = kernel.load_program(_spec(f"""*(u32 *)(r10 -4) = 1
+        r1 = map[fd:{map.fd}]
+        r2 = r10
+        r2 += -4
+        {_call("map_delete_elem")}
+        exit""", _P.SCHED_CLS))
+    must_stop = threading.Event()
+
+    def run(program: Program, cpu: int) -> None:
+        assert isinstance(program, SimProgram)
+        while not must_stop.is_set():
+            program.repeat_on(cpu, 1000)
+
+    threads = [threading.Thread(target=run, args=row) for row in ((finds, 0), (deletes, 1))]
+    for one in threads:
+        one.start()
+    for turn in range(3000):
+        made = kernel.sockets.connect(Endpoint("127.0.0.1", turn), Endpoint("127.0.0.1", 80))
+        map.update(word(1), made.fd.to_bytes(8, "little"))
+        made.close()
+        with contextlib.suppress(KeyError, MapError):
+            map.delete(word(1))
+    must_stop.set()
+    for one in threads:
+        one.join()
+    assert map.lookup(word(1)) is None
+    assert kernel.sockets.live == 0
 
 
 # ---- choosing among SO_REUSEPORT sockets
