@@ -54,6 +54,7 @@ from bcc_py.sim.objects import OBJECT_TYPES, SimObjectMap
 from bcc_py.sim.rings import SimPerfRing, SimRing, SimRingBuffer, SimUserRing
 from bcc_py.sim.sockets import Socket, SocketTable
 from bcc_py.sim.storage import CGROUP_STORAGE_TYPES, STORAGE_TYPES, SimStorageMap
+from bcc_py.sim.struct_ops import CONGESTION_CONTROLS, SimStructOpsMap
 from bcc_py.sim.task import CGROUP_ID, PID_NS_INO, Task, TaskTable
 from bcc_py.sim.testrun import TestBench, run_on, test_run
 from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
@@ -204,6 +205,7 @@ class SimKernel:
         self.tasks = TaskTable(self._memory, native.kernel_types(), self._runtime, self._state)
         self.tasks.forget = self._forget_owner
         self.sockets = SocketTable(self._runtime, self._state, self._take_fd, self._forget_owner)
+        self._congestion_controls = set(CONGESTION_CONTROLS)  # by name
         self.cgroups = CgroupTable(self._state, self._take_fd)
         self._give_heap()
         self.set_context(0, 0, None)
@@ -283,6 +285,9 @@ class SimKernel:
     def _new_map(self, spec: MapSpec) -> SimMap:
         if spec.type in OBJECT_TYPES:
             return SimObjectMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus, self._object, self.devices)
+        if spec.type is MapType.STRUCT_OPS:
+            return SimStructOpsMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus, self._object,
+                                   native.kernel_types(), self._congestion_controls)
         if spec.type in STORAGE_TYPES or spec.type in CGROUP_STORAGE_TYPES:
             return SimStorageMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus, self._storage_owner)
         return SimMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus)

@@ -24,7 +24,7 @@ from bcc_py.sim.sockets import Socket
 from bcc_py.spec import MapSpec, ProgramSpec
 from cfront.uapi import AttachType, MapType, ProgType
 
-__all__ = ["OBJECT_TYPES", "HeldProgram", "SimObjectMap"]
+__all__ = ["OBJECT_TYPES", "HeldProgram", "Named", "SimObjectMap"]
 
 _M = MapType
 _EXIST, _NOEXIST = 2, 1

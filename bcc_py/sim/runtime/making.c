@@ -34,6 +34,7 @@ static s32 take_memory(struct map *map)
         return hash_new(map, 0);
     case MAP_ARRAY:
     case MAP_PERCPU_ARRAY:
+    case MAP_STRUCT_OPS:
         return array_new(map);
     case MAP_LPM_TRIE:
         return trie_new(map);
