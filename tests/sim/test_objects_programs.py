@@ -14,9 +14,11 @@ import pytest
 from bcc_py.errors import MapError
 from bcc_py.isa import assemble
 from bcc_py.kernel import Map, Program
+from bcc_py.sim import native
 from bcc_py.sim.kernel import SimKernel, SimProgram
 from bcc_py.sim.sockets import TCP, UDP, Endpoint
 from bcc_py.spec import MapSpec, ProgramSpec
+from cfront.ctype import Record
 from cfront.uapi import HELPER_IDS, AttachType, MapType, ProgType
 from tests.sim.object_worlds import SOCKETS, LinuxWorld, SimWorld, World, word
 
@@ -377,6 +379,21 @@ def test_control_groups_answer_whether_somebody_is_below_them(world: World) -> N
 @pytest.mark.parametrize("type", [_P.XDP, _P.SCHED_CLS, _P.FLOW_DISSECTOR])
 def test_nobody_here_has_a_class(world: World, type: ProgType) -> None:
     assert _answer(world, f"{_call('get_cgroup_classid')}\nexit", type) == 0
+
+
+def test_tracing_programs_learn_cookies(kernel: SimKernel) -> None:
+    """Of a socket of the table, and of a struct sock of the kernel's memory, which keeps it; no other address has one."""
+    ask = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64)", kernel.runtime.address("bpf_get_socket_cookie"))
+    one = kernel.sockets.listen(Endpoint("127.0.0.1", 80))
+    record = native.kernel_types().find("struct", "sock_common")
+    member = record.member("skc_cookie") if isinstance(record, Record) else None
+    assert member is not None
+    address = kernel.memory.take_bytes(bytes(1024))
+    asked = [int(ask(kernel.cpu(0).pointer, at)) for at in (one.address, address, one.address, address)]
+    assert asked == [one.cookie, asked[1]] * 2 and len({0, *asked}) == 3
+    assert kernel.memory.read(address + member.offset, 8) == asked[1].to_bytes(8, "little")
+    for at in (0, 12345, one.address + 8, (1 << 64) - 8):
+        assert ask(kernel.cpu(0).pointer, at) == 0
 
 
 # ---- perf event arrays

@@ -150,11 +150,12 @@ static s32 put_socket(struct map *map, const u8 *key, struct sock *sk, u64 flags
     return map->type == MAP_XSKMAP ? put_xdp(map, key, sk, flags) : put_reuseport(map, key, sk, flags);
 }
 
-/* Puts a socket where key says. One that is being closed is in no map any more, and stays so. */
+/* Puts a socket where key says. One that is being closed is in no map any more, and stays so. A struct sock of the simulated
+   kernel's memory, which an iterator may have, is no socket of ours. */
 s32 sock_map_put(struct map *map, const u8 *key, struct sock *sk, u64 flags)
 {
     s32 error = -EINVAL;
-    if (!sk)
+    if (!sk || (u64)sk >= map->sim->kernel_start)
         return error;
     lock_take(&map->sim->net->lock);
     error = sk->is_listed ? put_socket(map, key, sk, flags) : -EOPNOTSUPP;
