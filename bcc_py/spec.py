@@ -57,7 +57,7 @@ class Sharing(enum.Enum):
 class MapSpec:
     """One map to create. Sizes in bytes; key_type and value_type: BTF type ids in the object's .BTF, 0
     if it has none; event_type: the BTF id of what a perf or ring buffer carries (the pointee), 0 if unknown.
-    inner: what the maps that a map of maps holds are like. extra: map_extra (a bloom filter's number of hash functions). pin: the path under which the map outlives its users,
+    inner: what the maps that a map of maps holds are like. extra: map_extra (a bloom filter's number of hash functions). kernel_value: the kernel's struct that the value of a STRUCT_OPS map is. pin: the path under which the map outlives its users,
     "" for none. type is UNSPEC where sharing is EXTERN: the map that is found has one."""
 
     name: str
@@ -75,6 +75,7 @@ class MapSpec:
     sharing: Sharing = Sharing.OWN
     btf: bytes = field(default=b"", repr=False, compare=False)  # the .BTF that the type ids are of
     extra: int = 0
+    kernel_value: str = ""
 
 
 class RelocKind(enum.Enum):

@@ -220,6 +220,10 @@ class Btf:
         """The id of the function of that name; None if there is none."""
         return self._id((_FUNC,), name)
 
+    def struct_id(self, name: str) -> int | None:
+        """The id of the struct of that name; None if there is none."""
+        return self._id((_STRUCT,), name)
+
     def name(self, id: int) -> str:
         """The name of the type with that id, "" if it has none."""
         return self._string(self._words[self._at[id]]) if 0 < id < len(self._at) else ""

@@ -233,6 +233,8 @@ class LinuxKernel:
     def _create_like(self, spec: MapSpec, inner_fd: int) -> int:
         """The map's descriptor; with the types of key and value, unless the kernel takes such a map without only."""
         sizes = (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.name)
+        if spec.kernel_value:
+            return sys.map_create(*sizes, btf_fd=self._btf_fd(spec.btf), kernel_value_type=_vmlinux().struct_id(spec.kernel_value) or 0)
         btf_fd = self._btf_fd(spec.btf) if spec.key_type and spec.value_type else -1
         if btf_fd >= 0:
             try:

@@ -183,9 +183,9 @@ def online_cpus() -> tuple[int, ...]:
 
 def map_create(
     type: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = "", *,
-    btf_fd: int = 0, key_type: int = 0, value_type: int = 0, inner_fd: int = 0, extra: int = 0,
+    btf_fd: int = 0, key_type: int = 0, value_type: int = 0, inner_fd: int = 0, extra: int = 0, kernel_value_type: int = 0,
 ) -> int:
-    """A new map's descriptor. Sizes in bytes; extra: map_extra; name: cut to 15 characters of [A-Za-z0-9_.].
+    """A new map's descriptor. Sizes in bytes; extra: map_extra; kernel_value_type: of vmlinux's BTF; name: cut to 15 characters of [A-Za-z0-9_.].
 
     Raises MapError with the errno, NotSupportedError where bpf(2) is not permitted.
     Source: kernel/bpf/syscall.c, map_create."""
@@ -193,7 +193,7 @@ def map_create(
     attr = ffi.new("struct map_create_attr *", {
         "type": type, "key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags,
         "inner_fd": inner_fd, "name": kernel_name(name), "btf_fd": btf_fd, "key_type": key_type,
-        "value_type": value_type, "extra": extra})
+        "value_type": value_type, "vmlinux_value_type": kernel_value_type, "extra": extra})
     fd = _bpf(_MAP_CREATE, attr)
     if fd >= 0:
         return fd

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from bcc_py.spec import MapSpec
 from cfront.uapi import MapType
 
-__all__ = ["ENOTSUPP", "INNER_MAP", "MMAPABLE", "NO_COMMON_LRU", "NO_PREALLOC", "RDONLY", "RDONLY_PROG", "WRONLY", "creation_errno"]
+__all__ = ["ENOTSUPP", "INNER_MAP", "LINK", "MMAPABLE", "NO_COMMON_LRU", "NO_PREALLOC", "RDONLY", "RDONLY_PROG", "WRONLY", "creation_errno"]
 
 ENOTSUPP = 524  # the kernel's own: an operation that the type of a map lacks
 NO_PREALLOC, NO_COMMON_LRU, NUMA_NODE, RDONLY, WRONLY, STACK_BUILD_ID, ZERO_SEED, RDONLY_PROG, WRONLY_PROG = (1 << n for n in range(9))
-CLONE, MMAPABLE, PRESERVE_ELEMS, INNER_MAP = (1 << n for n in range(9, 13))
+CLONE, MMAPABLE, PRESERVE_ELEMS, INNER_MAP, LINK = (1 << n for n in range(9, 14))
 SEGV_ON_FAULT, NO_USER_CONV = 1 << 17, 1 << 18
 _ACCESS = RDONLY | WRONLY | RDONLY_PROG | WRONLY_PROG
 _M = MapType
@@ -204,6 +204,11 @@ def _arena(spec: MapSpec) -> int:
     return errno.E2BIG if spec.max_entries * _PAGE > 4 << 30 else 0
 
 
+def _struct_ops(spec: MapSpec) -> int:
+    is_bad = spec.key_size != _WORD or spec.max_entries != 1 or spec.flags & ~LINK or not spec.kernel_value or spec.key_type or spec.value_type
+    return errno.EINVAL if is_bad else 0
+
+
 _CHECKS: Mapping[MapType, Callable[[MapSpec], int]] = {
     **dict.fromkeys((_M.HASH, _M.PERCPU_HASH, _M.LRU_HASH, _M.LRU_PERCPU_HASH), _hash),
     **dict.fromkeys((_M.ARRAY, _M.PERCPU_ARRAY), _array),
@@ -215,7 +220,7 @@ _CHECKS: Mapping[MapType, Callable[[MapSpec], int]] = {
     **dict.fromkeys((_M.CGROUP_STORAGE, _M.PERCPU_CGROUP_STORAGE), _cgroup_storage),
     **dict.fromkeys((_M.SK_STORAGE, _M.INODE_STORAGE, _M.TASK_STORAGE, _M.CGRP_STORAGE), _storage),
     _M.HASH_OF_MAPS: _hash_of_fds, _M.REUSEPORT_SOCKARRAY: _reuseport, _M.LPM_TRIE: _trie, _M.BLOOM_FILTER: _bloom,
-    _M.STACK_TRACE: _stacks, _M.CPUMAP: _cpus, _M.XSKMAP: _xsk, _M.ARENA: _arena,
+    _M.STACK_TRACE: _stacks, _M.CPUMAP: _cpus, _M.XSKMAP: _xsk, _M.ARENA: _arena, _M.STRUCT_OPS: _struct_ops,
 }
 
 

@@ -821,6 +821,83 @@ struct tcp_sock {
     u32 total_retrans;
 };
 
+enum tcp_ca_event { CA_EVENT_TX_START, CA_EVENT_CWND_RESTART, CA_EVENT_COMPLETE_CWR, CA_EVENT_LOSS, CA_EVENT_ECN_NO_CE, CA_EVENT_ECN_IS_CE };
+
+struct ack_sample {
+    u32 pkts_acked;
+    s32 rtt_us;
+    u32 in_flight;
+};
+
+struct rate_sample {
+    u64 prior_mstamp;
+    u32 prior_delivered;
+    u32 prior_delivered_ce;
+    s32 delivered;
+    s32 delivered_ce;
+    long interval_us;
+    u32 snd_interval_us;
+    u32 rcv_interval_us;
+    long rtt_us;
+    int losses;
+    u32 acked_sacked;
+    u32 prior_in_flight;
+    u32 last_end_seq;
+    bool is_app_limited;
+    bool is_retrans;
+    bool is_ack_delayed;
+};
+
+union tcp_cc_info;
+
+struct tcp_congestion_ops {
+    u32 (*ssthresh)(struct sock *sk);
+    void (*cong_avoid)(struct sock *sk, u32 ack, u32 acked);
+    void (*set_state)(struct sock *sk, u8 new_state);
+    void (*cwnd_event)(struct sock *sk, enum tcp_ca_event ev);
+    void (*in_ack_event)(struct sock *sk, u32 flags);
+    void (*pkts_acked)(struct sock *sk, const struct ack_sample *sample);
+    u32 (*min_tso_segs)(struct sock *sk);
+    void (*cong_control)(struct sock *sk, u32 ack, int flag, const struct rate_sample *rs);
+    u32 (*undo_cwnd)(struct sock *sk);
+    u32 (*sndbuf_expand)(struct sock *sk);
+    size_t (*get_info)(struct sock *sk, u32 ext, int *attr, union tcp_cc_info *info);
+    char name[16];
+    struct module *owner;
+    struct list_head list;
+    u32 key;
+    u32 flags;
+    void (*init)(struct sock *sk);
+    void (*release)(struct sock *sk);
+} __attribute__((aligned(64)));
+
+struct bpf_dummy_ops_state {
+    int val;
+};
+
+struct bpf_dummy_ops {
+    int (*test_1)(struct bpf_dummy_ops_state *cb);
+    int (*test_2)(struct bpf_dummy_ops_state *cb, int a1, unsigned short a2, char a3, unsigned long a4);
+    int (*test_sleepable)(struct bpf_dummy_ops_state *cb);
+};
+
+enum bpf_struct_ops_state { BPF_STRUCT_OPS_STATE_INIT, BPF_STRUCT_OPS_STATE_INUSE, BPF_STRUCT_OPS_STATE_TOBEFREE, BPF_STRUCT_OPS_STATE_READY };
+
+struct bpf_struct_ops_common_value {
+    refcount_t refcnt;
+    enum bpf_struct_ops_state state;
+};
+
+struct bpf_struct_ops_tcp_congestion_ops {
+    struct bpf_struct_ops_common_value common;
+    struct tcp_congestion_ops data __attribute__((aligned(64)));
+};
+
+struct bpf_struct_ops_bpf_dummy_ops {
+    struct bpf_struct_ops_common_value common;
+    struct bpf_dummy_ops data __attribute__((aligned(64)));
+};
+
 struct socket {
     int state;
     short type;

@@ -42,6 +42,7 @@ from bcc_py.kernel import (
 )
 from bcc_py.sim import native
 from bcc_py.sim.calls import Calls
+from bcc_py.sim.cgroups import Cgroup, CgroupTable
 from bcc_py.sim.contexts import WIDE_FIELDS, native_program
 from bcc_py.sim.cpu import CPU_FIELDS, SimCpu, describe
 from bcc_py.sim.events import SimHook
@@ -51,8 +52,9 @@ from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
 from bcc_py.sim.objects import OBJECT_TYPES, SimObjectMap
 from bcc_py.sim.rings import SimPerfRing, SimRing, SimRingBuffer, SimUserRing
-from bcc_py.sim.sockets import SocketTable
+from bcc_py.sim.sockets import Socket, SocketTable
 from bcc_py.sim.storage import CGROUP_STORAGE_TYPES, STORAGE_TYPES, SimStorageMap
+from bcc_py.sim.struct_ops import CONGESTION_CONTROLS, SimStructOpsMap
 from bcc_py.sim.task import CGROUP_ID, PID_NS_INO, Task, TaskTable
 from bcc_py.sim.testrun import TestBench, run_on, test_run
 from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
@@ -78,7 +80,7 @@ _RAW_ARGS = 12
 _HEAP_BYTES = 64 << 20
 _CALL = 0x85
 _AT_FUNCTIONS = (HookKind.KPROBE, HookKind.KRETPROBE, HookKind.FENTRY, HookKind.FEXIT)
-_EINVAL, _EBADF = 22, 9
+_EINVAL, _EBADF, _ENOTSOCK = 22, 9, 88
 # the fields of struct pt_regs, in its order
 _REGS = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs",
          "flags", "sp", "ss")
@@ -202,7 +204,9 @@ class SimKernel:
         self.runs = 0  # programs run by events
         self.tasks = TaskTable(self._memory, native.kernel_types(), self._runtime, self._state)
         self.tasks.forget = self._forget_owner
-        self.sockets = SocketTable(self._runtime, self._state)
+        self.sockets = SocketTable(self._runtime, self._state, self._take_fd, self._forget_owner)
+        self._congestion_controls = set(CONGESTION_CONTROLS)  # by name
+        self.cgroups = CgroupTable(self._state, self._take_fd)
         self._give_heap()
         self.set_context(0, 0, None)
         source.start(self)
@@ -281,14 +285,25 @@ class SimKernel:
     def _new_map(self, spec: MapSpec) -> SimMap:
         if spec.type in OBJECT_TYPES:
             return SimObjectMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus, self._object, self.devices)
+        if spec.type is MapType.STRUCT_OPS:
+            return SimStructOpsMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus, self._object,
+                                   native.kernel_types(), self._congestion_controls)
         if spec.type in STORAGE_TYPES or spec.type in CGROUP_STORAGE_TYPES:
             return SimStorageMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus, self._storage_owner)
         return SimMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus)
 
     def _storage_owner(self, type: MapType, number: int) -> int:
-        """The address of the task with this pid, 0 if there is none or the storage is of other objects."""
-        task = self.tasks.get(number) if type is MapType.TASK_STORAGE else None
-        return task.address if task is not None else 0
+        """The address of the object that number names: a task by its pid, a control group or a socket by a descriptor; a
+        negative errno where there is none. An inode has no name here."""
+        if type is MapType.TASK_STORAGE:
+            task = self.tasks.get(number)
+            return task.address if task is not None else -_EBADF
+        found = self._object(number)
+        if type is MapType.SK_STORAGE and found is not None:
+            return found.address if isinstance(found, Socket) else -_ENOTSOCK
+        if type is MapType.CGRP_STORAGE and isinstance(found, Cgroup):
+            return found.address
+        return -_EBADF
 
     def _forget_owner(self, address: int) -> None:
         """What storages hold for the object at this address goes with it."""
@@ -296,8 +311,11 @@ class SimKernel:
             if isinstance(one, SimStorageMap):
                 one.drop(address)
 
-    def _object(self, fd: int) -> SimMap | SimProgram | None:
-        """The open map or program with this descriptor."""
+    def _object(self, fd: int) -> SimMap | SimProgram | Socket | Cgroup | None:
+        """What is open under this descriptor."""
+        other = self.sockets.find(fd) or self.cgroups.find(fd)
+        if other is not None:
+            return other
         found = self._maps.get(fd) or self._programs.get(fd)
         return found if found is not None and found.is_open else None
 
@@ -905,8 +923,12 @@ class SimProgram:
         """Runs it count times on this CPU, beside what runs on others; the last return value. The caller is the only one
         on the CPU."""
         self.check_open("running")
-        one = self.kernel.cpu(cpu)
-        return self._code.repeat(one.address, one.page_address, count)
+        one, runtime, state = self.kernel.cpu(cpu), self.kernel.runtime, self.kernel.state
+        runtime.sim_enter(state)
+        try:
+            return self._code.repeat(one.address, one.page_address, count)
+        finally:
+            runtime.sim_leave(state)
 
     def retain(self) -> None:
         self._users += 1

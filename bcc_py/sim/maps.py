@@ -27,7 +27,7 @@ from cfront.uapi import MapType, ProgType
 __all__ = ["MAP_TYPES", "SimMap"]
 
 _M = MapType
-MAP_TYPES = tuple(one for one in _M if one not in (_M.UNSPEC, _M.STRUCT_OPS))
+MAP_TYPES = tuple(one for one in _M if one is not _M.UNSPEC)
 _ARRAYS = (_M.ARRAY, _M.PERCPU_ARRAY)
 _PERCPU = (_M.PERCPU_ARRAY, _M.PERCPU_HASH, _M.LRU_PERCPU_HASH, _M.PERCPU_CGROUP_STORAGE)
 _HASHES = (_M.HASH, _M.PERCPU_HASH, _M.LRU_HASH, _M.LRU_PERCPU_HASH)

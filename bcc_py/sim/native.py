@@ -34,6 +34,7 @@ _SHARED = ("state.h", "net.h")
 _HEADERS = (*_SHARED, "api.h", "hot.h")
 _SOURCES = ("kinds.c", "own.c", "fields.c", "hash.c", "lru.c", "array.c", "queue.c", "trie.c", "stacks.c", "objects.c", "storage.c",
             "arena.c", "elements.c", "rings.c", "taking.c", "timers.c", "making.c", "access.c", "print.c", "words.c", "sockets.c",
+            "sockmaps.c",
             "packet.c", "checksum.c", "skb.c", "tunnel.c", "xdp.c", "network.c", "routes.c", "options.c", "hooks.c", "cookies.c",
             "time.c", "task.c", "text.c", "stack.c", "perf.c", "dynptr.c", "heap.c", "kfuncs.c", "cpumask.c", "strings.c",
             "helpers.c", "checked.c", "events.c")

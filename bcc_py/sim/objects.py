@@ -1,9 +1,9 @@
-"""Maps whose slots hold objects: programs, maps, devices, CPUs.
+"""Maps whose slots hold objects: programs, maps, devices, CPUs, control groups, sockets.
 
 The runtime's slot has what programs get and the number that a reader is shown; who gives the object back when its slot
-changes stands in the map's Memory. An update names an object by a descriptor of this kernel (maps, programs) or by its number
-(devices, CPUs). The simulated kernel has no sockets, control groups or perf events with descriptors of their own: naming
-one is EBADF, as with a descriptor that is not open.
+changes stands in the map's Memory. An update names an object by a descriptor of this kernel (maps, programs, sockets, control
+groups) or by its number (devices, CPUs). Sockets are put in by the runtime (sockmaps.c), for programs do so too. Perf events
+have no descriptors here: naming one is EBADF; the rings of perf event arrays put themselves in.
 
 Source: kernel/bpf/{arraymap,map_in_map,hashtab,devmap,cpumap}.c, net/core/sock_map.c, net/xdp/xskmap.c,
 kernel/bpf/reuseport_array.c."""
@@ -16,23 +16,28 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn, Protocol
 
 from bcc_py.errors import MapError
+from bcc_py.sim.cgroups import Cgroup
 from bcc_py.sim.creation import INNER_MAP
 from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import Runtime
-from bcc_py.spec import MapSpec
-from cfront.uapi import MapType, ProgType
+from bcc_py.sim.sockets import Socket
+from bcc_py.spec import MapSpec, ProgramSpec
+from cfront.uapi import AttachType, MapType, ProgType
 
-__all__ = ["OBJECT_TYPES", "HeldProgram", "SimObjectMap"]
+__all__ = ["OBJECT_TYPES", "HeldProgram", "Named", "SimObjectMap"]
 
 _M = MapType
 _EXIST, _NOEXIST = 2, 1
 _MAX_QUEUE, _MAX_FD = 16384, 0x7FFFFFFF
 _U64 = 8
 _OBJECT_BYTES = 16  # struct object
+_MASK64 = (1 << 64) - 1
 
 
 class HeldProgram(Protocol):
-    """A loaded program, as a program array holds it."""
+    """A loaded program, as maps hold it."""
+
+    spec: ProgramSpec
 
     @property
     def id(self) -> int: ...
@@ -44,12 +49,15 @@ class HeldProgram(Protocol):
     def release(self) -> None: ...
 
 
+Named = SimMap | HeldProgram | Socket | Cgroup
+
+
 class SimObjectMap(SimMap):
-    """find: what this kernel has under a descriptor: a map, a program, or None. devices: the numbers of its interfaces."""
+    """find: what this kernel has open under a descriptor, or None. devices: the numbers of its interfaces."""
 
     def __init__(
         self, spec: MapSpec, fd: int, runtime: Runtime, state: Any, lock: threading.RLock, cpus: int,
-        find: Callable[[int], SimMap | HeldProgram | None], devices: Collection[int],
+        find: Callable[[int], Named | None], devices: Collection[int],
     ) -> None:
         self._find = find
         self._devices = devices
@@ -75,7 +83,7 @@ class SimObjectMap(SimMap):
     def _put_program(self, key: bytes, value: bytes, flags: int) -> None:
         self._check_slot(key, flags != 0)
         found = self._named(value)
-        if isinstance(found, SimMap):
+        if isinstance(found, (SimMap, Socket, Cgroup)):
             self._fail(errno.EINVAL)
         if self._memory.owner not in (None, found.type):
             self._fail(errno.EINVAL)
@@ -117,9 +125,9 @@ class SimObjectMap(SimMap):
             self._check_slot(key, False)
         if flags == _NOEXIST and (not is_hash or super().lookup(key) is not None):
             self._fail(errno.EEXIST)
-        if program > 0 or (ifindex and ifindex not in self._devices):  # a device of the simulated kernel has no program
+        if (program > 0 and not ifindex) or (ifindex and ifindex not in self._devices):
             self._fail(errno.EINVAL)
-        self._hold(key, int(bool(ifindex)), ifindex, None, 0)
+        self._hold_number(key, ifindex, program, AttachType.XDP_DEVMAP, errno.EINVAL)
 
     def _put_cpu(self, key: bytes, value: bytes, flags: int) -> None:
         size, program = _words(value)
@@ -132,23 +140,48 @@ class SimObjectMap(SimMap):
             self._fail(errno.EOVERFLOW)
         if int.from_bytes(key, "little") >= self._cpus:
             self._fail(errno.ENODEV)
-        if size and program > 0:
-            self._fail(errno.EBADF)
-        self._hold(key, int(bool(size)), size, None, 0)
+        self._hold_number(key, size, program if size else 0, AttachType.XDP_CPUMAP, errno.ENOMEM)
 
-    def _put_nothing(self, key: bytes, value: bytes, flags: int) -> None:
-        """Of a kind that has no descriptors here."""
+    def _hold_number(self, key: bytes, number: int, fd: int, wanted: AttachType, refusal: int) -> None:
+        """A device or a queue (0: none), with the program that runs on what is sent there, if fd is positive."""
+        if fd <= 0:
+            self._hold(key, int(bool(number)), number, None, 0)
+            return
+        found = self._find(fd)
+        if found is None or isinstance(found, (SimMap, Socket, Cgroup)):
+            self._fail(refusal)
+        if found.type is not ProgType.XDP or found.spec.expected_attach_type is not wanted:
+            self._fail(refusal)
+        found.retain()
+        self._hold(key, 1, number | found.id << 32, found.release, 0)
+
+    def _put_cgroup(self, key: bytes, value: bytes, flags: int) -> None:
+        self._check_slot(key, flags != 0)
+        found = self._named(value)
+        if not isinstance(found, Cgroup):
+            self._fail(errno.EBADF)
+        self._hold(key, found.id, found.id, None, 0)
+
+    def _put_event(self, key: bytes, value: bytes, flags: int) -> None:
+        self._check_slot(key, flags != 0)
+        self._fail(errno.EBADF)
+
+    def _put_socket(self, key: bytes, value: bytes, flags: int) -> None:
         is_socket_map = self.spec.type in (_M.SOCKMAP, _M.SOCKHASH)
         if not is_socket_map:
-            is_bad = not 0 <= flags <= _EXIST if self.spec.type in (_M.XSKMAP, _M.REUSEPORT_SOCKARRAY) else flags != 0
-            self._check_slot(key, is_bad)
+            self._check_slot(key, not 0 <= flags <= _EXIST)
         if (len(value) == _U64 or is_socket_map) and int.from_bytes(value, "little") > _MAX_FD:
             self._fail(errno.EINVAL)
-        self._fail(errno.EBADF)
+        found = self._named(value)
+        if not isinstance(found, Socket):
+            self._fail(errno.ENOTSOCK)
+        code = found.put_in(self.pointer, key, flags & _MASK64)
+        if code < 0:
+            self._fail(-code)
 
     # -- slots
 
-    def _named(self, value: bytes) -> SimMap | HeldProgram:
+    def _named(self, value: bytes) -> Named:
         found = self._find(int.from_bytes(value, "little"))
         if found is None:
             self._fail(errno.EBADF)
@@ -181,7 +214,7 @@ def _words(value: bytes) -> tuple[int, int]:
 _PUT: Mapping[MapType, Callable[[SimObjectMap, bytes, bytes, int], None]] = {
     _M.PROG_ARRAY: SimObjectMap._put_program, _M.ARRAY_OF_MAPS: SimObjectMap._put_map, _M.HASH_OF_MAPS: SimObjectMap._put_map,
     _M.DEVMAP: SimObjectMap._put_device, _M.DEVMAP_HASH: SimObjectMap._put_device, _M.CPUMAP: SimObjectMap._put_cpu,
-    **dict.fromkeys((_M.CGROUP_ARRAY, _M.PERF_EVENT_ARRAY, _M.XSKMAP, _M.SOCKMAP, _M.SOCKHASH, _M.REUSEPORT_SOCKARRAY),
-                    SimObjectMap._put_nothing),
+    _M.CGROUP_ARRAY: SimObjectMap._put_cgroup, _M.PERF_EVENT_ARRAY: SimObjectMap._put_event,
+    **dict.fromkeys((_M.XSKMAP, _M.SOCKMAP, _M.SOCKHASH, _M.REUSEPORT_SOCKARRAY), SimObjectMap._put_socket),
 }
 OBJECT_TYPES = tuple(_PUT)

@@ -2,13 +2,14 @@
 
 A Socket is the runtime's struct sock: what look-ups return, what skb->sk points at. Addresses are written as people write
 them ("10.0.2.15", "::1"), ports are numbers. A socket that was added is found until it is closed; programs that hold it
-longer keep its memory, not its place in the table."""
+longer keep its memory, not its place in the table or in maps. Its descriptor is what maps of sockets and storages are told."""
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ _IP4, _IP6 = 2, 10
 _LOOPBACK4_IPV6 = 0x0600007F
 # what a caller may say of a socket beside its addresses
 _FIELDS = frozenset(("bound_dev_if", "cgroup_id", "class_id", "cookie", "is_ip6_only", "is_reuseport", "is_transparent", "mark",
-                     "priority", "rx_queue", "type", "uid"))
+                     "priority", "queue_id", "rx_queue", "type", "uid"))
 _MAX_PORT, _EBADF = 65535, 9
 # states of include/net/tcp_states.h
 ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
@@ -53,10 +54,11 @@ class Endpoint:
 
 
 class Socket:
-    """One socket. pointer: the struct sock, which this object holds until close."""
+    """One socket. pointer: the struct sock, which this object holds until close. fd: its descriptor."""
 
-    def __init__(self, table: SocketTable, pointer: Any) -> None:
+    def __init__(self, table: SocketTable, pointer: Any, fd: int) -> None:
         self._table = table
+        self.fd = fd
         self.pointer = pointer
 
     @property
@@ -81,25 +83,35 @@ class Socket:
             self.pointer.tcp[at : at + size] = list((value & (1 << 8 * size) - 1).to_bytes(size, "little"))
 
     def close(self) -> None:
-        """Look-ups no longer find it. Idempotent."""
-        if self.pointer is not None:
-            self._table.forget(self)
-            self.pointer = None
+        """Look-ups no longer find it, and no map holds it. Idempotent."""
+        self._table.forget(self)
+
+    def put_in(self, map: Any, key: bytes, flags: int) -> int:
+        """Puts it in a map of sockets, the runtime's struct map; 0 or a negative errno."""
+        with self._table.lock:
+            return -_EBADF if self.pointer is None else int(self._table.runtime.sock_map_put(map, key, self.pointer, flags))
 
 
 class SocketTable:
-    """The sockets of one simulated kernel."""
+    """The sockets of one simulated kernel. take_fd: gives a new descriptor. forget_owner: told the address of each that goes."""
 
-    def __init__(self, runtime: Runtime, state: Any) -> None:
+    def __init__(self, runtime: Runtime, state: Any, take_fd: Callable[[], int], forget_owner: Callable[[int], None]) -> None:
         self.runtime = runtime
+        self.lock = threading.RLock()
         self._state = state
-        self._sockets: list[Socket] = []
+        self._take_fd = take_fd
+        self._forget_owner = forget_owner
+        self._sockets: dict[int, Socket] = {}
 
     def __len__(self) -> int:
         return len(self._sockets)
 
     def __iter__(self) -> Iterator[Socket]:
-        return iter(tuple(self._sockets))
+        return iter(tuple(self._sockets.values()))
+
+    def find(self, fd: int) -> Socket | None:
+        """The open socket with this descriptor."""
+        return self._sockets.get(fd)
 
     def listen(self, local: Endpoint, *, protocol: int = TCP, **fields: int) -> Socket:
         """A TCP socket that waits for connections, or a UDP socket that is bound."""
@@ -139,8 +151,8 @@ class SocketTable:
         for name, value in fields.items():
             setattr(pointer, name, value)
         self.runtime.sock_list(self._state, pointer)
-        made = Socket(self, pointer)
-        self._sockets.append(made)
+        made = Socket(self, pointer, self._take_fd())
+        self._sockets[made.fd] = made
         return made
 
     @staticmethod
@@ -152,10 +164,16 @@ class SocketTable:
             pointer.source_ip4, pointer.target_ip4 = (_LOOPBACK4_IPV6 if any(one) else 0 for one in (source, target))
 
     def forget(self, one: Socket) -> None:
-        """For Socket.close."""
-        self._sockets.remove(one)
-        self.runtime.sock_unlist(self._state, one.pointer)
-        self.runtime.sock_put(self._state, one.pointer)
+        """For Socket.close. It leaves the table first, then the maps: no program can put it back in between."""
+        with self.lock:
+            if self._sockets.pop(one.fd, None) is None:
+                return
+            pointer, one.pointer = one.pointer, None
+            self.runtime.sock_unlist(self._state, pointer)
+            self.runtime.sockets_leave(self._state, pointer)
+        self._forget_owner(self.runtime.address_of(pointer))
+        self.runtime.sock_put(self._state, pointer)
+        self.runtime.sim_reclaim(self._state)
 
     @property
     def live(self) -> int:
@@ -164,6 +182,6 @@ class SocketTable:
 
     def close(self) -> None:
         """Closes all of them; there will be no others. Idempotent."""
-        for one in tuple(self._sockets):
+        for one in self:
             one.close()
         self._state = None

@@ -1,8 +1,8 @@
 """Storages: a map's value for each task, control group, socket or inode.
 
 Programs find a value by the object's kernel address. Outside programs Linux names the object by a descriptor (a pidfd, a
-directory of the cgroup file system); the simulated kernel has no such descriptors, so here a task is named by its pid and a
-control group by its id. Sockets and inodes have no name outside programs: EBADF.
+directory of the cgroup file system, a socket). Here sockets and control groups have descriptors of the simulated kernel
+(sockets.py, cgroups.py), a task is named by its pid, and inodes have no name outside programs: EBADF.
 
 Source: kernel/bpf/bpf_{local,task,cgrp,inode}_storage.c, net/core/bpf_sk_storage.c, kernel/bpf/local_storage.c."""
 
@@ -27,7 +27,7 @@ _OWNER_BYTES = 8
 
 
 class SimStorageMap(SimMap):
-    """owner: the address of the object that a key names, 0 if there is none."""
+    """owner: the address of the object that a key names, or a negative errno."""
 
     def __init__(
         self, spec: MapSpec, fd: int, runtime: Runtime, state: Any, lock: threading.RLock, cpus: int,
@@ -46,8 +46,7 @@ class SimStorageMap(SimMap):
         if self.spec.type in CGROUP_STORAGE_TYPES:
             return key[:_OWNER_BYTES]
         address = self._owner(self.spec.type, int.from_bytes(key, "little"))
-        if not address:
-            self._raise_for(-errno.EBADF, "naming the owner in")
+        self._raise_for(min(address, 0), "naming the owner in")
         return address.to_bytes(_OWNER_BYTES, "little")
 
     def lookup(self, key: bytes, flags: int = 0) -> bytes | None:

@@ -17,11 +17,11 @@ from bcc_py.sim.memory import Fields, KernelMemory, Runtime, UserMemory
 from cfront.btf import TypeSource
 from cfront.ctype import Record
 
-__all__ = ["CGROUP_ID", "PID_NS_INO", "Task", "TaskTable"]
+__all__ = ["CGROUP_ID", "PID_NS_INO", "ROOT_CGROUP_ID", "Task", "TaskTable"]
 
 PID_NS_INO = 0xEFFFFFFC  # PROC_PID_INIT_INO
 CGROUP_ID = 2
-_ROOT_CGROUP_ID = 1
+ROOT_CGROUP_ID = 1
 _THREAD_BYTES = 16384  # a task's kernel stack, at whose end its user registers are
 _NS_INO = {"uts_namespace": 0xEFFFFFFE, "ipc_namespace": 0xEFFFFFFF, "user_namespace": 0xEFFFFFFD, "mnt_namespace": 0xF0000000,
            "net": 0xF0000098, "cgroup_namespace": 0xEFFFFFFB, "time_namespace": 0xEFFFFFFA}
@@ -261,7 +261,7 @@ class TaskTable:
         return self._make("fs_struct", users=1, umask=0o22, root__mnt=mount, root__dentry=dentry, pwd__mnt=mount, pwd__dentry=dentry)
 
     def _make_cgroup(self) -> int:
-        root = self._cgroup(b"\0", _ROOT_CGROUP_ID, 0, 0)
+        root = self._cgroup(b"\0", ROOT_CGROUP_ID, 0, 0)
         cgroup = self._cgroup(b"user.slice\0", CGROUP_ID, 1, root)
         self._state.cgroups[0], self._state.cgroups[1] = root, cgroup
         self._state.cgroup_count = 2

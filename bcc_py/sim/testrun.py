@@ -9,9 +9,10 @@ Source: net/bpf/test_run.c of Linux 6.18, compared with the running kernel by te
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,18 +73,28 @@ class _Run:
     def on(self, address: int) -> tuple[int, int]:
         """(r0, ns for each run) of the program on the context at this address."""
         start = time.perf_counter_ns()
-        result = self.code.repeat(self.bench.cpu.address, address, self.repeat)
+        with self._running():
+            result = self.code.repeat(self.bench.cpu.address, address, self.repeat)
         spent = time.perf_counter_ns() - start
-        self._check_fault()
         return result & 0xFFFFFFFF, spent // max(self.repeat, 1)
 
     def once(self, address: int) -> tuple[int, int]:
         """The same for one run, where the context is laid out anew for each."""
         start = time.perf_counter_ns()
-        result = self.code.run(self.bench.cpu.address, address)
+        with self._running():
+            result = self.code.run(self.bench.cpu.address, address)
         spent = time.perf_counter_ns() - start
-        self._check_fault()
         return result & 0xFFFFFFFF, spent
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """A program runs: what it may have found stays in memory. Raises FaultError for a checked one that did wrong."""
+        self.bench.runtime.sim_enter(self.bench.state)
+        try:
+            yield
+        finally:
+            self.bench.runtime.sim_leave(self.bench.state)
+        self._check_fault()
 
     def _check_fault(self) -> None:
         if self.bench.cpu.pointer.fault:
@@ -107,7 +118,7 @@ def run_on(bench: TestBench, spec: ProgramSpec, code: NativeProgram, context: An
     """One run on a context that is a struct of the runtime ("struct sock_addr *", "struct sysctl *", ...): how programs of
     types that have no test run are run. retval: what the system call is going to return. (r0, retval afterwards)"""
     run = _Run(bench, spec, code, 0, 1)
-    bench.cpu.pointer.retval = retval
+    bench.cpu.pointer.retval, bench.cpu.pointer.redirect_socket = retval, 0
     bench.cpu.show(context)
     try:
         r0, _ = run.once(bench.runtime.address_of(context))

@@ -151,8 +151,8 @@ def test_linux_refuses_them_with_the_same_errno(kernel: SimKernel, linux: LinuxK
 
 
 def test_a_map_type_that_is_not_there_is_named(kernel: SimKernel) -> None:
-    with pytest.raises(NotSupportedError, match="the simulated kernel has no struct_ops maps"):
-        kernel.create_map(MapSpec("ops", MapType.STRUCT_OPS, 4, 8, 1))
+    with pytest.raises(NotSupportedError, match="the simulated kernel has no unspec maps"):
+        kernel.create_map(MapSpec("ops", MapType.UNSPEC, 4, 8, 1))
 
 
 def test_wrong_lengths_name_the_map(kernel: SimKernel) -> None:

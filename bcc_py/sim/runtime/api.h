@@ -5,6 +5,8 @@ void sim_free(struct sim *sim);
 
 s32 sim_check(struct sim *sim, u64 turns);
 u64 program_run(struct cpu *cpu, struct program *program, u64 ctx);
+void sim_enter(struct sim *sim);
+void sim_leave(struct sim *sim);
 void batch_run(struct cpu *cpu, struct batch *batch);
 s32 check_offsets(const u64 *offsets, u64 count, u64 size);
 s32 check_below(const u32 *numbers, u64 count, u32 limit);
@@ -21,6 +23,12 @@ s32 map_take(struct map *map, const u8 *key, u8 *value, u64 flags);
 s32 map_next(struct map *map, const u8 *key, u8 *next);
 s32 map_batch(struct map *map, u32 *number, u8 *keys, u8 *values, u32 *count, u32 is_delete);
 s32 object_put(struct map *map, const u8 *key, u64 pointer, u64 shown, u64 flags);
+s32 sock_map_put(struct map *map, const u8 *key, struct sock *sk, u64 flags);
+s32 sock_map_take(struct map *map, const u8 *key);
+s32 sock_map_read(struct map *map, const u8 *key, u8 *value, u32 size);
+void sockets_leave(struct sim *sim, struct sock *sk);
+void socket_map_began(struct map *map);
+void socket_map_ends(struct map *map);
 s64 stack_map_store(struct map *map, const u64 *ips, u32 count, u64 flags);
 
 void storage_drop(struct map *map, u64 owner);
@@ -31,6 +39,7 @@ u64 timers_next(struct sim *sim);
 u32 timers_run(struct cpu *cpu, u64 now_ns);
 
 s32 perf_open(struct map *map, u32 cpu, u64 size);
+s32 perf_delete(struct map *map, u32 cpu);
 void perf_close(struct map *map, u32 cpu);
 s32 perf_next(struct ring *ring, u64 end, u8 **record, u64 *size);
 void perf_advance(struct ring *ring, u64 size);

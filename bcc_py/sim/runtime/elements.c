@@ -19,6 +19,12 @@ static int is_array(u32 type)
     return type == MAP_ARRAY || type == MAP_PERCPU_ARRAY;
 }
 
+/* Whose values, as programs give them, are sockets themselves. */
+static int is_sockmap(u32 type)
+{
+    return type == MAP_SOCKMAP || type == MAP_SOCKHASH;
+}
+
 static s32 any_update(struct map *map, u32 who, const u8 *key, const u8 *value, u64 flags, u32 is_all)
 {
     switch (map->type) {
@@ -34,6 +40,9 @@ static s32 any_update(struct map *map, u32 who, const u8 *key, const u8 *value, 
         return array_update(map, who, key, value, flags, is_all);
     case MAP_LPM_TRIE:
         return trie_update(map, key, value, flags);
+    case MAP_SOCKMAP:
+    case MAP_SOCKHASH:
+        return sock_map_put(map, key, (struct sock *)value, flags);
     default:
         return is_keyed(map->type) ? hash_update(map, who, key, value, flags, is_all) : -EINVAL;
     }
@@ -48,13 +57,13 @@ static u32 has_lock(struct map *map)
     return 0;
 }
 
-/* Flags are judged first; an array's index comes before the question whether its values have a lock. */
+/* Flags are judged first, but a socket's state before them; an array's index comes before the question whether its values have a lock. */
 static s32 update_checked(struct map *map, u32 who, const u8 *key, const u8 *value, u64 flags, u32 is_all)
 {
     u32 may_lock = map->type == MAP_HASH || is_array(map->type) || is_storage(map->type) || map->type == MAP_CGROUP_STORAGE;
     s32 error = 0;
     if ((may_lock ? flags & ~(u64)BPF_F_LOCK : flags) > BPF_EXIST)
-        return -EINVAL;
+        return is_sockmap(map->type) ? sock_map_put(map, key, (struct sock *)value, flags) : -EINVAL;
     if (flags & BPF_F_LOCK) {
         if (is_array(map->type))
             error = array_check(map, index_of(key), flags);
@@ -111,7 +120,7 @@ s32 map_take(struct map *map, const u8 *key, u8 *value, u64 flags)
     if (map->type == MAP_LPM_TRIE && !value)
         return trie_delete(map, key);
     if (map->type == MAP_PERF_EVENT_ARRAY && !value)
-        return index_of(key) < map->max_entries ? -ENOENT : -E2BIG;
+        return index_of(key) < map->max_entries ? perf_delete(map, index_of(key)) : -E2BIG;
     if (!is_keyed(map->type))
         return value ? -ENOTSUPP : is_objects(map->type) || is_object_hash(map->type) ? object_delete(map, key) : -EINVAL;
     lock_take(&map->outside);

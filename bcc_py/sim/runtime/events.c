@@ -40,6 +40,19 @@ static u64 run_timed(struct cpu *cpu, struct program *program, u64 ctx)
     return r0;
 }
 
+/* Around whatever runs programs by other ways than program_run and batch_run. */
+void sim_enter(struct sim *sim)
+{
+    __atomic_fetch_add(&sim->running, 1, ACQUIRE);
+}
+
+void sim_leave(struct sim *sim)
+{
+    __atomic_fetch_sub(&sim->running, 1, RELEASE);
+    if (__atomic_load_n(&sim->graves, RELAXED))
+        sim_reclaim(sim);
+}
+
 /* One run; its r0. */
 u64 program_run(struct cpu *cpu, struct program *program, u64 ctx)
 {

@@ -34,6 +34,7 @@ static s32 take_memory(struct map *map)
         return hash_new(map, 0);
     case MAP_ARRAY:
     case MAP_PERCPU_ARRAY:
+    case MAP_STRUCT_OPS:
         return array_new(map);
     case MAP_LPM_TRIE:
         return trie_new(map);
@@ -56,6 +57,7 @@ static s32 take_memory(struct map *map)
 void map_free(struct sim *sim, struct map *map)
 {
     u32 cpu;
+    socket_map_ends(map);
     if (map->slots)
         disown(sim, map->slots);
     if (map->cpu_values)
@@ -101,5 +103,6 @@ struct map *map_new(struct sim *sim, u32 type, u32 key_size, u32 value_size, u32
         map_free(sim, map);
         return (struct map *)0;
     }
+    socket_map_began(map);
     return map;
 }

@@ -46,6 +46,9 @@ struct sock {
     s32 auto_flow_label;
     u32 is_ip6_only;
     u8 congestion_name[16];
+    u32 map_slots;   /* of maps of sockets that it is in, but reuseport arrays */
+    u32 is_in_array; /* of SO_REUSEPORT sockets */
+    u32 queue_id;    /* AF_XDP: what a program reads of it */
 };
 
 /* struct __sk_buff. Of data, data_end and data_meta its u32 say nothing: programs get the pointers behind the image. */
@@ -181,6 +184,7 @@ struct reuseport {
     struct sock *sk;
     struct sock *migrating_sk;
     struct skb *skb;
+    u64 selected_cookie; /* of the socket that bpf_sk_select_reuseport chose, 0: none */
 };
 
 /* struct bpf_sockopt. */
@@ -274,4 +278,5 @@ struct net {
     struct interface interfaces[16];
     struct neighbour neighbours[64];
     struct sock *buckets[256]; /* by local port */
+    struct map *socket_maps;
 };

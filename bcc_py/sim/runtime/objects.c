@@ -30,6 +30,11 @@ static u32 is_object_hash(u32 type)
     return type == MAP_HASH_OF_MAPS || type == MAP_DEVMAP_HASH || type == MAP_SOCKHASH;
 }
 
+static u32 holds_sockets(u32 type)
+{
+    return type == MAP_SOCKMAP || type == MAP_SOCKHASH || type == MAP_REUSEPORT_SOCKARRAY || type == MAP_XSKMAP;
+}
+
 static struct object *object_find(struct map *map, const u8 *key)
 {
     u32 index;
@@ -64,10 +69,14 @@ s32 object_put(struct map *map, const u8 *key, u64 pointer, u64 shown, u64 flags
 /* What key's object is shown as; -ENOENT where there is none. */
 static s32 object_read(struct map *map, const u8 *key, u8 *value)
 {
-    struct object *place = object_find(map, key);
+    struct object *place;
+    u32 size = is_object_hash(map->type) ? (u32)map->extra : map->value_size;
+    if (holds_sockets(map->type))
+        return sock_map_read(map, key, value, size);
+    place = object_find(map, key);
     if (!place || !place->pointer)
         return -ENOENT;
-    memcpy(value, &place->shown, is_object_hash(map->type) ? map->extra : map->value_size);
+    memcpy(value, &place->shown, size);
     return 0;
 }
 
@@ -75,6 +84,8 @@ static s32 object_delete(struct map *map, const u8 *key)
 {
     struct object *place;
     s32 error;
+    if (holds_sockets(map->type))
+        return sock_map_take(map, key);
     if (is_object_hash(map->type)) {
         lock_take(&map->outside);
         error = hash_delete(map, map->sim->cpus, key, (u8 *)0, 0);
@@ -83,10 +94,9 @@ static s32 object_delete(struct map *map, const u8 *key)
     }
     place = object_find(map, key);
     if (!place)
-        return map->type == MAP_DEVMAP || map->type == MAP_CPUMAP || map->type == MAP_XSKMAP || map->type == MAP_SOCKMAP ? -EINVAL : -E2BIG;
+        return map->type == MAP_DEVMAP || map->type == MAP_CPUMAP ? -EINVAL : -E2BIG;
     if (!__atomic_exchange_n(&place->pointer, 0, ORDERED))
-        return map->type == MAP_DEVMAP || map->type == MAP_CPUMAP || map->type == MAP_XSKMAP ? 0
-               : map->type == MAP_SOCKMAP ? -EINVAL : -ENOENT;
+        return map->type == MAP_DEVMAP || map->type == MAP_CPUMAP ? 0 : -ENOENT;
     return 0;
 }
 
@@ -107,15 +117,36 @@ static s32 object_hash_new(struct map *map)
     return hash_new(map, 0);
 }
 
-/* What a program's look-up gives: the object, or of a device or a CPU where its value is. */
+/* One more reference of a socket that was found in a map, unless it is ending: then null. */
+static u8 *socket_found(struct sock *sk)
+{
+    u32 seen = __atomic_load_n(&sk->references, RELAXED);
+    while (seen)
+        if (__atomic_compare_exchange_n(&sk->references, &seen, seen + 1, 0, ORDERED, RELAXED))
+            return (u8 *)sk;
+    return (u8 *)0;
+}
+
+/* What a program's look-up gives: the object, a socket with a reference, or of a device or a CPU where its value is. */
 static u8 *object_lookup(struct map *map, const u8 *key)
 {
     struct object *place = object_find(map, key);
-    if (!place || !place->pointer)
+    u64 pointer = place ? __atomic_load_n(&place->pointer, ACQUIRE) : 0;
+    if (!pointer)
         return (u8 *)0;
-    if (map->type == MAP_DEVMAP || map->type == MAP_DEVMAP_HASH || map->type == MAP_CPUMAP)
+    switch (map->type) {
+    case MAP_DEVMAP:
+    case MAP_DEVMAP_HASH:
+    case MAP_CPUMAP:
         return (u8 *)&place->shown;
-    return (u8 *)place->pointer;
+    case MAP_SOCKMAP:
+    case MAP_SOCKHASH:
+        return socket_found((struct sock *)pointer);
+    case MAP_XSKMAP:
+        return (u8 *)&((struct sock *)pointer)->queue_id;
+    default:
+        return (u8 *)pointer;
+    }
 }
 
 /* Where a tail call to the program at index goes on, or null. */

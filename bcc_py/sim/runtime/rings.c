@@ -72,7 +72,7 @@ static s64 perf_write_open(struct ring *ring, const u8 *bytes, u64 size)
 {
     s64 error;
     lock_take(&ring->lock);
-    error = ring->bytes ? perf_write(ring, bytes, size) : -ENOENT;
+    error = ring->bytes && !ring->busy ? perf_write(ring, bytes, size) : -ENOENT;
     lock_give(&ring->lock);
     return error;
 }
@@ -87,7 +87,7 @@ s64 bpf_perf_event_output(struct cpu *cpu, void *context, struct map *map, u64 f
         index = cpu->number;
     if (index >= map->max_entries)
         return -E2BIG;
-    if (!map->rings[index].bytes)
+    if (!map->rings[index].bytes || map->rings[index].busy)
         return -ENOENT;
     if (index != cpu->number)
         return -EOPNOTSUPP;
@@ -114,6 +114,7 @@ s32 perf_open(struct map *map, u32 cpu, u64 size)
     } else {
         ring->head = ring->tail = ring->lost = ring->lost_pending = 0;
         ring->size = size;
+        ring->busy = 0;
         ring->bytes = bytes;
     }
     lock_give(&ring->lock);
@@ -131,6 +132,20 @@ void perf_close(struct map *map, u32 cpu)
     ring->bytes = (u8 *)0;
     lock_give(&ring->lock);
     free(bytes);
+}
+
+/* Programs no longer reach the CPU's ring; what is in it stays for its reader. */
+s32 perf_delete(struct map *map, u32 cpu)
+{
+    struct ring *ring = &map->rings[cpu];
+    s32 error = -ENOENT;
+    lock_take(&ring->lock);
+    if (ring->bytes && !ring->busy) {
+        ring->busy = 1;
+        error = 0;
+    }
+    lock_give(&ring->lock);
+    return error;
 }
 
 /* The oldest record before position end: its type (0: none left), its bytes without the header, and in

@@ -88,7 +88,7 @@ void sock_put(struct sim *sim, struct sock *sk)
         sock_put(sim, sk->listener);
     __atomic_fetch_sub(&sim->net->live, 1, RELAXED);
     disown(sim, sk);
-    free(sk);
+    bury(sim, sk, 0);
 }
 
 static struct sock **sock_bucket(struct net *net, u32 port)
@@ -363,19 +363,57 @@ u64 bpf_sk_ancestor_cgroup_id(struct cpu *cpu, struct sock *sk, u64 level)
     return (u32)level == 0 ? 1 : (u32)level == 1 ? sk->cgroup_id : 0;
 }
 
-static u64 sock_cookie(struct cpu *cpu, struct sock *sk)
+static u64 cookie_of(struct net *net, struct sock *sk)
 {
     u64 none = 0;
-    u64 cookie;
-    if (!sk)
-        return 0;
-    cookie = __atomic_load_n(&sk->cookie, RELAXED);
+    u64 cookie = __atomic_load_n(&sk->cookie, RELAXED);
     if (cookie)
         return cookie;
-    cookie = __atomic_add_fetch(&cpu->sim->net->last_cookie, 1, RELAXED);
+    cookie = __atomic_add_fetch(&net->last_cookie, 1, RELAXED);
     if (__atomic_compare_exchange_n(&sk->cookie, &none, cookie, 0, RELAXED, RELAXED))
         return cookie;
     return none;
+}
+
+static u64 sock_cookie(struct cpu *cpu, struct sock *sk)
+{
+    return sk ? cookie_of(cpu->sim->net, sk) : 0;
+}
+
+/* Is this native address a socket's of the table? */
+static int is_listed_sock(struct net *net, u64 address)
+{
+    const struct sock *sk = (const struct sock *)0;
+    u32 i;
+    lock_take(&net->lock);
+    for (i = 0; i < SOCKET_BUCKETS && (u64)sk != address; i++)
+        for (sk = net->buckets[i]; sk && (u64)sk != address; sk = sk->next)
+            ;
+    lock_give(&net->lock);
+    return sk != (const struct sock *)0;
+}
+
+/* Of tracing programs: a socket of the table, or a struct sock in the simulated kernel's memory, which keeps its cookie. */
+u64 bpf_get_socket_cookie(struct cpu *cpu, u64 sk)
+{
+    u64 room = 0;
+    u64 none = 0;
+    u64 cookie;
+    u64 *place;
+    if (!sk)
+        return 0;
+    if (is_listed_sock(cpu->sim->net, sk))
+        return sock_cookie(cpu, (struct sock *)sk);
+    if (sk < cpu->sim->kernel_start)
+        return 0;
+    place = (u64 *)in_kernel(cpu, sk + cpu->sim->layout.sock_common__skc_cookie__counter, &room);
+    if (!place || room < 8)
+        return 0;
+    cookie = __atomic_load_n(place, RELAXED);
+    if (cookie)
+        return cookie;
+    cookie = __atomic_add_fetch(&cpu->sim->net->last_cookie, 1, RELAXED);
+    return __atomic_compare_exchange_n(place, &none, cookie, 0, RELAXED, RELAXED) ? cookie : none;
 }
 
 /* ---- the socket that a packet belongs to ---- */
@@ -417,6 +455,21 @@ u64 skb_bpf_skb_cgroup_id(struct cpu *cpu, struct skb *skb)
 u64 skb_bpf_skb_ancestor_cgroup_id(struct cpu *cpu, struct skb *skb, u64 level)
 {
     return bpf_sk_ancestor_cgroup_id(cpu, skb->sk, level);
+}
+
+/* Is the packet's socket in the control group at this index, or below it? */
+s64 skb_bpf_skb_under_cgroup(struct cpu *cpu, struct skb *skb, struct map *map, u64 key)
+{
+    u64 group;
+    (void)cpu;
+    if (!skb->sk || !is_full_sock(skb->sk))
+        return -ENOENT;
+    if ((u32)key >= map->max_entries)
+        return -E2BIG;
+    group = __atomic_load_n(&((struct object *)map->slots + (u32)key)->pointer, ACQUIRE);
+    if (!group)
+        return -EAGAIN;
+    return group == ROOT_CGROUP || group == skb->sk->cgroup_id;
 }
 
 u64 skb_bpf_get_cgroup_classid(struct cpu *cpu, struct skb *skb)

@@ -32,7 +32,7 @@ struct ring {
     u64 lost;         /* records that found no room, ever */
     u64 lost_pending; /* of these, not yet told to the reader (perf) */
     u32 lock;         /* of the writers */
-    u32 busy;         /* a program drains it (user ring buffer) */
+    u32 busy;         /* a program drains it (user ring buffer); it was deleted from its map (perf) */
 };
 
 /* What a reader may take out of a ring at once: bytes, of which count are samples and lost tells of losses behind them.
@@ -156,6 +156,7 @@ struct map {
     u64 bucket_bytes;
     u32 id;
     u32 unused;
+    struct map *next_of_sockets; /* maps of sockets */
 };
 
 /* A timer in a map's value. */
@@ -218,6 +219,7 @@ struct cpu {
     u64 redirect_map; /* where bpf_redirect_map sends the packet: a map's address, 0 for nowhere */
     u32 redirect_index;
     u32 redirect_flags;
+    u64 redirect_socket; /* the cookie of the socket that is sent to, 0 for none */
     s64 retval; /* bpf_get_retval, bpf_set_retval: what the system call is going to return */
     const u64 *kernel_ips; /* the stacks of the current event, innermost first */
     const u64 *user_ips;
@@ -311,6 +313,7 @@ struct layout {
     u32 cgroup__kn;
     u32 cgroup__self__parent;
     u32 kernfs_node__id;
+    u32 sock_common__skc_cookie__counter;
 };
 
 /* Memory that kernel functions hand out: blocks of powers of two, each with a list of those given back. */

@@ -3,6 +3,7 @@
 
    Whoever ends an object calls storage_drop for each storage: its address may be another object's later. */
 
+enum { ROOT_CGROUP = 1 };
 enum { STORAGE_CREATE = 1, STORAGE_ENTRIES = 65536, OWNER_BYTES = 8 };
 
 static u32 is_storage(u32 type)
@@ -114,7 +115,7 @@ u8 *bpf_get_local_storage(struct cpu *cpu, struct map *map, u64 flags)
     return node ? node_value_on(map, node, cpu->number) : (u8 *)0;
 }
 
-/* Is the current task in the control group at this index, or below it? The root is group 1. */
+/* Is the current task in the control group at this index, or below it? */
 s64 bpf_current_task_under_cgroup(struct cpu *cpu, struct map *map, u64 key)
 {
     u32 index = (u32)key;
@@ -126,5 +127,5 @@ s64 bpf_current_task_under_cgroup(struct cpu *cpu, struct map *map, u64 key)
     group = __atomic_load_n(&place->pointer, ACQUIRE);
     if (!group)
         return -EAGAIN;
-    return group == 1 || group == cpu->cgroup_id;
+    return group == ROOT_CGROUP || group == cpu->cgroup_id;
 }
