@@ -195,13 +195,13 @@ def test_timers_fire_in_order_of_time(kernel: SimKernel, specs: dict[str, MapSpe
         if number == 4:
             assert _call(kernel, "bpf_timer_cancel", timer) == 1
             assert _call(kernel, "bpf_timer_cancel", timer) == 0
-    assert kernel.runtime.timers_next(kernel.state) == 1020
+    assert kernel.runtime.timers_next(kernel.state, kernel.runtime.ffi.new("u32 *")) == 1020
     map.delete((1).to_bytes(4, "little"))
     assert kernel.runtime.timers_run(cpu, 1019) == 0
     cpu.time_ns = 2000
     assert kernel.runtime.timers_run(cpu, 2000) == 2
     assert fired == [(2, 2000), (3, 2000)]
-    assert kernel.runtime.timers_next(kernel.state) == (1 << 64) - 1
+    assert kernel.runtime.timers_next(kernel.state, kernel.runtime.ffi.new("u32 *")) == (1 << 64) - 1
 
 
 # ---- storages, arenas, stacks

@@ -155,19 +155,23 @@ struct map {
     u64 cpu_bytes;
     u64 bucket_bytes;
     u32 id;
-    u32 unused;
+    u32 is_orphan; /* only programs know it */
 };
 
-/* A timer in a map's value. */
+/* A timer, or work that can be put off, in a map's value. */
 struct timer {
     struct timer *next; /* of those that are set */
     struct timer *made; /* of all */
     struct map *map;
     u8 *value;
+    u8 *place; /* in it */
     u64 callback;
     u64 due_ns;
+    u64 base_ns; /* how far its clock is ahead of the kernel's */
     u32 is_set;
-    u32 is_running;
+    u32 is_running; /* 1 + the CPU where its callback runs, or 0 */
+    u32 cpu;        /* where it was set */
+    u32 unused;
 };
 
 /* A dynptr, as it lies on a program's stack. */
@@ -230,7 +234,9 @@ struct cpu {
     u64 override;       /* what it is to return instead */
     u32 is_overridden;
     u32 distributed;    /* the CPU that a mask was asked for last */
-    u64 apart[8]; /* two CPUs share no cache line */
+    u32 is_in_callback; /* a timer's */
+    u32 unused_too;
+    u64 apart[7]; /* two CPUs share no cache line */
 };
 
 /* What a checked program may touch of its own: the frames of the functions that are running. turns: how many jumps
