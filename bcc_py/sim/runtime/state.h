@@ -19,6 +19,15 @@ struct segment {
     u8 *bytes;
 };
 
+/* A part of a file that is mapped at addresses start <= a < end, from offset in the file on. */
+struct file_part {
+    u64 start;
+    u64 end;
+    u64 offset;
+    u8 build_id[20];
+    u32 has_build_id;
+};
+
 /* A byte ring: perf event array (one for each CPU), ring buffer, or the trace pipe. head and tail only
    grow; a byte's place is its position modulo size (a power of two). bytes has room for 2 * size, so a
    record that begins below size is contiguous. The producer stores head with release order when the record
@@ -211,7 +220,8 @@ struct cpu {
     u64 cgroup_id;
     struct segment *user; /* the current task's memory, ascending */
     u32 user_count;
-    u32 unused;
+    u32 file_count;
+    struct file_part *files; /* mapped in that memory, ascending */
     u8 *page; /* page_size bytes: where a hook may put what the program gets */
     u64 page_size;
     struct checks *checks; /* null unless programs are checked */
@@ -268,7 +278,8 @@ struct who {
     u64 cgroup_id;
     struct segment *user;
     u32 user_count;
-    u32 unused;
+    u32 file_count;
+    struct file_part *files; /* mapped in that memory, ascending */
 };
 
 /* Events first to end of an array, those of one CPU where cpus says so, one after the other. Where times, tasks, cpus or
