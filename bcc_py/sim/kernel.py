@@ -325,9 +325,9 @@ class SimKernel:
 
     def load_program(self, spec: ProgramSpec) -> Program:
         self._check_open("loading a program")
-        self._let_go()
         spec = with_kernel_ids(spec, native.kernel_types())
         with self._lock:
+            self._let_go()
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
@@ -553,8 +553,9 @@ class SimKernel:
 
     def live_objects(self) -> tuple[int, int, int, int]:
         """How many maps, programs, links and rings there are: (0, 0, 0, 0) once every handle was closed."""
-        if self._is_open:
-            self._let_go()
+        with self._lock:
+            if self._is_open:
+                self._let_go()
         maps = int(self._state.maps) if self._is_open else 0
         return maps, len(self._programs), len(self._hooks), sum(one.is_open for one in self._rings)
 

@@ -75,7 +75,7 @@ def test_addresses_become_places_in_files(kernel: SimKernel) -> None:
     task.memory.map_file(FilePart(0x7000_0000, 0x7001_0000, 0x2000, bytes(range(1, 21)), "/lib/libc.so.6"))
     task.memory.map_file(FilePart(0x40_0000, 0x40_1000, 0, b"\x07" * 8, "/bin/zsh"))
     task.memory.map_file(FilePart(0x41_0000, 0x41_1000, 0, b"", "/bin/stripped"))
-    with pytest.raises(ValueError, match="/lib/libc.so.6 is mapped there"):
+    with pytest.raises(ValueError, match=r"/lib/libc\.so\.6 is mapped there"):
         task.memory.map_file(FilePart(0x7000_F000, 0x7002_0000, 0, b"", "/lib/other"))
     with pytest.raises(ValueError, match="a build id of 21 bytes"):
         task.memory.map_file(FilePart(0x1000, 0x2000, 0, bytes(21), "/lib/other"))

@@ -303,3 +303,36 @@ def test_timers_fire_beside_batches(kernel: SimKernel) -> None:
         kernel.sleep(0.000_001)
     other.join()
     assert _said(loaded, 1)[0] == 100 and counting.maps["seen"].lookup(bytes(4)) == struct.pack("<Q", 60_000)
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("name", ["rows", "table"])
+@pytest.mark.parametrize("doing", ["update", "delete", "close"])
+def test_what_ends_a_timer_is_what_linux_says(kernel: SimKernel, name: str, doing: str) -> None:
+    """Writing a value from outside, deleting it, giving up the map: whether its timer fires afterwards."""
+    text = _text("once" if name == "rows" else "again").replace("1000000", "30000000").replace("2000000", "30000000")
+    key = struct.pack("<I", 2 if name == "rows" else 700)
+    linux = LinuxKernel()
+
+    def poke(loaded: Loaded) -> None:
+        map = loaded.maps[name]
+        if doing == "update":
+            map.update(key, bytes(32))
+        elif doing == "close":
+            map.close()
+        elif name == "table":
+            map.delete(key)
+
+    def counted(one: Kernel) -> list[int]:
+        loaded = load(_object(text), one)
+        try:
+            assert loaded.programs["run"].test_run(bytes(64)).retval == 2
+            poke(loaded)
+            one.sleep(0.15)
+            return _said(loaded)
+        finally:
+            loaded.close()
+    try:
+        assert counted(kernel) == counted(linux)
+    finally:
+        linux.close()
