@@ -169,15 +169,16 @@ struct map {
 
 /* A timer, or work that can be put off, in a map's value. */
 struct timer {
-    struct timer *next; /* of those that are set */
-    struct timer *made; /* of all */
+    struct timer *made; /* the one before it, of all */
+    struct timer **made_by; /* what points at this one */
     struct map *map;
     u8 *value;
     u8 *place; /* in it */
     u64 callback;
     u64 due_ns;
+    u64 turn;    /* of those with the same time, the one that was set first fires first */
     u64 base_ns; /* how far its clock is ahead of the kernel's */
-    u32 is_set;
+    u32 is_set; /* 1 + its place among sim.timers, or 0 */
     u32 is_running; /* 1 + the CPU where its callback runs, or 0 */
     u32 cpu;        /* where it was set */
     u32 unused;
@@ -367,8 +368,13 @@ struct sim {
     struct grave *graves;
     u32 next_map;
     u32 timer_lock;
-    struct timer *timers; /* those that are set, the next one first */
-    struct timer *made;   /* all of them */
+    struct timer **timers; /* those that are set: a heap of timer_count, with room for all */
+    struct timer *made;    /* all of them */
+    u64 timer_turn;
+    u32 timer_count;
+    u32 timer_room;
+    u32 made_count;
+    u32 also_unused;
     u32 owned_lock;
     u32 trace_lock;
     u32 owned_count;

@@ -2,8 +2,8 @@
    is due at once. SimKernel calls timers_run when the time has come, one CPU after the other.
 
    A value's struct bpf_timer or bpf_wq holds the address of a struct timer, which lives until its value goes away or
-   nobody outside programs holds the map any more. The list of those that are set is kept in order of time under one lock,
-   which no callback runs under. */
+   nobody outside programs holds the map any more. Those that are set are a heap, the next one on top (Williams 1964), under
+   one lock, which no callback runs under. */
 
 enum { TIMER_ABSOLUTE = 1, TIMER_PINNED = 2, TIMER_REALTIME = 0, TIMER_MONOTONIC = 1, TIMER_BOOTTIME = 7 };
 #define NEVER 0xffffffffffffffffull
@@ -13,38 +13,80 @@ enum { TIMER_ABSOLUTE = 1, TIMER_PINNED = 2, TIMER_REALTIME = 0, TIMER_MONOTONIC
 #define CALLBACK_NS 1000ull
 
 s64 check_begin(struct cpu *cpu);
+void *realloc(void *memory, unsigned long size);
+
+static int is_sooner(const struct timer *one, const struct timer *other)
+{
+    return one->due_ns != other->due_ns ? one->due_ns < other->due_ns : one->turn < other->turn;
+}
+
+static void timer_put(struct sim *sim, struct timer *timer, u32 at)
+{
+    sim->timers[at] = timer;
+    timer->is_set = at + 1;
+}
+
+/* timer takes the place at, or one above it or below it, where it is in order. */
+static void timer_settle(struct sim *sim, struct timer *timer, u32 at)
+{
+    u32 next;
+    while (at && is_sooner(timer, sim->timers[(at - 1) / 2])) {
+        timer_put(sim, sim->timers[(at - 1) / 2], at);
+        at = (at - 1) / 2;
+    }
+    while ((next = 2 * at + 1) < sim->timer_count) {
+        if (next + 1 < sim->timer_count && is_sooner(sim->timers[next + 1], sim->timers[next]))
+            next++;
+        if (!is_sooner(sim->timers[next], timer))
+            break;
+        timer_put(sim, sim->timers[next], at);
+        at = next;
+    }
+    timer_put(sim, timer, at);
+}
 
 static u32 timer_unset(struct sim *sim, struct timer *timer)
 {
-    struct timer **link = &sim->timers;
-    if (!timer->is_set)
+    u32 at = timer->is_set;
+    if (!at)
         return 0;
-    while (*link != timer)
-        link = &(*link)->next;
-    *link = timer->next;
     timer->is_set = 0;
+    sim->timer_count--;
+    if (at - 1 < sim->timer_count)
+        timer_settle(sim, sim->timers[sim->timer_count], at - 1);
     return 1;
 }
 
 static void timer_set(struct sim *sim, struct timer *timer, u64 due_ns)
 {
-    struct timer **link = &sim->timers;
-    timer_unset(sim, timer);
+    u32 at = timer->is_set ? timer->is_set - 1 : sim->timer_count++;
     timer->due_ns = due_ns;
-    while (*link && (*link)->due_ns <= due_ns)
-        link = &(*link)->next;
-    timer->next = *link;
-    *link = timer;
-    timer->is_set = 1;
+    timer->turn = ++sim->timer_turn;
+    timer_settle(sim, timer, at);
+}
+
+/* There is room for one timer more, which may be set any time. */
+static s32 timer_room(struct sim *sim)
+{
+    struct timer **larger;
+    u32 room = sim->timer_room ? 2 * sim->timer_room : 64;
+    if (sim->made_count < sim->timer_room)
+        return 0;
+    larger = (struct timer **)realloc(sim->timers, (u64)room * sizeof(struct timer *));
+    if (!larger)
+        return -ENOMEM;
+    sim->timers = larger;
+    sim->timer_room = room;
+    return 0;
 }
 
 static void timer_forget_locked(struct sim *sim, struct timer *timer)
 {
-    struct timer **link = &sim->made;
     timer_unset(sim, timer);
-    while (*link != timer)
-        link = &(*link)->made;
-    *link = timer->made;
+    *timer->made_by = timer->made;
+    if (timer->made)
+        timer->made->made_by = timer->made_by;
+    sim->made_count--;
     bury(sim, timer, 0);
 }
 
@@ -108,12 +150,16 @@ static s64 timer_make(struct sim *sim, u8 *place, struct map *map, u32 kind, u64
     timer->value = place - field_offset(map, kind);
     timer->base_ns = base_ns;
     lock_take(&sim->timer_lock);
-    if (timer_at(place) || map->is_orphan) {
-        error = timer_at(place) ? -EBUSY : -EPERM;
+    error = timer_at(place) ? -EBUSY : map->is_orphan ? -EPERM : timer_room(sim);
+    if (error) {
         free(timer);
     } else {
         timer->made = sim->made;
+        timer->made_by = &sim->made;
+        if (timer->made)
+            timer->made->made_by = &timer->made;
         sim->made = timer;
+        sim->made_count++;
         *(struct timer **)place = timer;
     }
     lock_give(&sim->timer_lock);
@@ -243,9 +289,9 @@ u64 timers_next(struct sim *sim, u32 *cpu)
 {
     u64 due = NEVER;
     lock_take(&sim->timer_lock);
-    if (sim->timers && sim->timers->due_ns < LATEST) {
-        due = sim->timers->due_ns;
-        *cpu = sim->timers->cpu;
+    if (sim->timer_count && sim->timers[0]->due_ns < LATEST) {
+        due = sim->timers[0]->due_ns;
+        *cpu = sim->timers[0]->cpu;
     }
     lock_give(&sim->timer_lock);
     return due;
@@ -263,15 +309,13 @@ u32 timers_ready(struct sim *sim)
     return count;
 }
 
-/* The first of cpu's timers that is due, as running, or null. */
+/* The next timer of all, as running, if it is cpu's and due; or null. */
 static struct timer *timer_due(struct cpu *cpu, u64 now_ns)
 {
     struct timer *timer;
     lock_take(&cpu->sim->timer_lock);
-    timer = cpu->sim->timers;
-    while (timer && timer->cpu != cpu->number)
-        timer = timer->next;
-    if (timer && timer->due_ns <= now_ns) {
+    timer = cpu->sim->timer_count ? cpu->sim->timers[0] : (struct timer *)0;
+    if (timer && timer->cpu == cpu->number && timer->due_ns <= now_ns) {
         timer_unset(cpu->sim, timer);
         timer->is_running = cpu->number + 1;
     } else {
@@ -301,7 +345,7 @@ static __attribute__((noinline)) void timer_call(struct cpu *cpu, struct timer *
     ((callback)timer->callback)(cpu, (u64)timer->map, timer_key(timer->map, timer->value, &index), (u64)timer->value, 0, 0);
 }
 
-/* Runs what cpu has set and is due at now_ns; how many. */
+/* Runs what is due at now_ns for as long as cpu has set it; how many. */
 u32 timers_run(struct cpu *cpu, u64 now_ns)
 {
     struct timer *timer;
