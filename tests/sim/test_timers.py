@@ -310,7 +310,7 @@ def test_timers_fire_beside_batches(kernel: SimKernel) -> None:
 @pytest.mark.parametrize("doing", ["update", "delete", "close"])
 def test_what_ends_a_timer_is_what_linux_says(kernel: SimKernel, name: str, doing: str) -> None:
     """Writing a value from outside, deleting it, giving up the map: whether its timer fires afterwards."""
-    text = _text("once" if name == "rows" else "again").replace("1000000", "30000000").replace("2000000", "30000000")
+    text = _text("once" if name == "rows" else "again").replace("1000000", "300000000").replace("2000000", "300000000")
     key = struct.pack("<I", 2 if name == "rows" else 700)
     linux = LinuxKernel()
 
@@ -328,7 +328,7 @@ def test_what_ends_a_timer_is_what_linux_says(kernel: SimKernel, name: str, doin
         try:
             assert loaded.programs["run"].test_run(bytes(64)).retval == 2
             poke(loaded)
-            one.sleep(0.15)
+            one.sleep(0.5)
             return _said(loaded)
         finally:
             loaded.close()
