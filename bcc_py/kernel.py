@@ -61,7 +61,8 @@ class TestRun:
 
 @dataclass(frozen=True, slots=True)
 class RunStats:
-    """How often a program ran, and for how many ns in all; time is counted only while stats are on."""
+    """How often a program ran, and for how many ns in all; time is counted only while the kernel's has_stats is on, and on
+    Linux runs too."""
 
     runs: int
     run_time_ns: int
@@ -73,6 +74,8 @@ class Program(Protocol):
     spec: ProgramSpec
     fd: int
 
+    @property
+    def stats(self) -> RunStats: ...
     def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun: ...
     def close(self) -> None: ...
 
@@ -124,6 +127,7 @@ class Kernel(Protocol):
     cpus: int
     release: str  # as uname -r gives it
     is_simulated: bool  # its rows are not this machine's; tools say so
+    has_stats: bool  # whether the time that programs take is counted (Program.stats); may be set
 
     @property
     def types(self) -> TypeSource:

@@ -34,6 +34,7 @@ from bcc_py.kernel import (
     Map,
     Program,
     Ring,
+    RunStats,
     TestRun,
     TraceLine,
     check_pinned,
@@ -77,6 +78,13 @@ class LinuxProgram:
         if self.fd < 0:
             raise LoadError(f"running program {self.spec.name}: it is closed", self.spec.name)
         return sys.prog_test_run(self.fd, data, ctx, repeat)
+
+    @property
+    def stats(self) -> RunStats:
+        """How often it ran, and for how long, while has_stats of a kernel or anybody else's wish was on. Raises LoadError."""
+        if self.fd < 0:
+            raise LoadError(f"asking how often program {self.spec.name} ran: it is closed", self.spec.name)
+        return sys.prog_stats(self.fd, self.spec.name)
 
     def close(self) -> None:
         """Gives the descriptor back, once; links keep the program alive in the kernel."""
@@ -147,6 +155,7 @@ class LinuxKernel:
         self.cpus = sys.possible_cpus()
         self._live: set[Closable] = set()
         self._btf_fds: dict[bytes, int] = {}
+        self._stats_fd = -1
         self._trace_fd = -1
         self._trace_bytes = b""
 
@@ -341,6 +350,20 @@ class LinuxKernel:
     def now_ns(self) -> int:
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
+    @property
+    def has_stats(self) -> bool:
+        """Whether programs' runs and their time are counted (LinuxProgram.stats) because this kernel's user wants it;
+        kernel.bpf_stats_enabled may say so for all. Raises NotSupportedError when set."""
+        return self._stats_fd >= 0
+
+    @has_stats.setter
+    def has_stats(self, is_wanted: bool) -> None:
+        if is_wanted and self._stats_fd < 0:
+            self._stats_fd = sys.enable_stats()
+        elif not is_wanted and self._stats_fd >= 0:
+            fd, self._stats_fd = self._stats_fd, -1
+            sys.close(fd)
+
     # ---- trace_pipe ----
 
     def read_trace_pipe(self, timeout_ms: int) -> TraceLine | None:
@@ -420,6 +443,7 @@ class LinuxKernel:
         """Closes every handle that is still open, links first."""
         for handle in sorted(self._live, key=lambda one: isinstance(one, (LinuxMap, LinuxProgram))):
             handle.close()
+        self.has_stats = False
         for fd in self._btf_fds.values():
             if fd >= 0:
                 sys.close(fd)

@@ -36,13 +36,13 @@ import cffi
 
 from bcc_py.cache import cached
 from bcc_py.errors import AttachError, BpfError, KeyNotFound, LoadError, MapError, NotSupportedError, VerifierError
-from bcc_py.kernel import TestRun
+from bcc_py.kernel import RunStats, TestRun
 
 __all__ = [
-    "Mapping", "btf_load", "close", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
+    "Mapping", "btf_load", "close", "enable_stats", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
     "map_batch", "map_contains", "map_create", "map_delete", "map_freeze", "map_info", "map_info_id", "map_lookup", "map_next_key", "map_take", "map_update", "map_write_batch",
     "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_link", "perf_set_bpf", "possible_cpus", "prog_load",
-    "prog_load_with_log", "prog_test_run", "raw_tracepoint_open",
+    "prog_load_with_log", "prog_stats", "prog_test_run", "raw_tracepoint_open",
 ]
 
 # enum bpf_cmd
@@ -52,6 +52,7 @@ _OBJ_PIN, _OBJ_GET = 6, 7
 _PACKET_GROWTH, _CONTEXT_BYTES = 20480, 256
 _PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _MAP_FREEZE, _LINK_CREATE = 10, 15, 17, 18, 22, 28
 _MAP_TAKE, _BATCH_LOOKUP, _BATCH_TAKE, _BATCH_UPDATE, _BATCH_DELETE = 21, 24, 25, 26, 27
+_ENABLE_STATS, _STATS_RUN_TIME = 32, 0
 _BPF_PERF_EVENT = 41  # the attach type of a link with a perf event
 
 # PERF_EVENT_IOC_*: _IO('$', n), and _IOW('$', 8, __u32)
@@ -88,6 +89,7 @@ struct test_run_attr { uint32_t fd, retval, data_size_in, data_size_out; uint64_
     uint32_t repeat, duration, ctx_size_in, ctx_size_out; uint64_t ctx_in, ctx_out; uint32_t flags, cpu, batch_size; };
 struct obj_attr { uint64_t path; uint32_t fd, flags; };
 struct info_attr { uint32_t fd, size; uint64_t info; };
+struct stats_attr { uint32_t type; };
 struct raw_tp_attr { uint64_t name; uint32_t fd; uint64_t cookie; };
 struct perf_link_attr { uint32_t program_fd, event_fd, attach_type, flags; uint64_t cookie; };
 struct btf_load_attr { uint64_t btf, log_buf; uint32_t size, log_size, log_level, log_true_size; };
@@ -339,6 +341,29 @@ def map_info(fd: int) -> tuple[int, int, int, int, int]:
     if result < 0:
         raise MapError(f"asking what map {fd} is", "", -result)
     return int(info[0]), int(info[2]), int(info[3]), int(info[4]), int(info[5])
+
+
+def prog_stats(fd: int, name: str) -> RunStats:
+    """How often a program ran, and for how long, while somebody had statistics on. Raises LoadError.
+
+    Source: struct bpf_prog_info, whose words 24 and 25 of 64 bits are run_time_ns and run_cnt."""
+    ffi = _c()[0]
+    info = ffi.new("uint64_t[26]")
+    attr = ffi.new("struct info_attr *", (fd, ffi.sizeof(info), _address(info)))
+    result = _bpf(_OBJ_GET_INFO, attr)
+    if result < 0:
+        raise LoadError(f"asking how often program {name} ran: {_words(-result)}", name, -result)
+    return RunStats(int(info[25]), int(info[24]))
+
+
+def enable_stats() -> int:
+    """A descriptor; while it is open, the kernel counts runs and their time. Raises NotSupportedError."""
+    result = _bpf(_ENABLE_STATS, _c()[0].new("struct stats_attr *", (_STATS_RUN_TIME,)))
+    if result == -errno.EINVAL:
+        raise NotSupportedError("counting runs: this kernel cannot", "BPF_ENABLE_STATS", "5.8")
+    if result < 0:
+        raise _no_privilege("counting runs", -result)
+    return result
 
 
 def obj_pin(fd: int, path: str, name: str = "") -> None:

@@ -107,3 +107,5 @@ def _show_memory(task: Task, row: Any, null: Any) -> None:
     memory = task.memory
     row.user = memory.segments if memory is not None else null
     row.user_count = memory.count if memory is not None else 0
+    row.files = memory.files if memory is not None else null
+    row.file_count = memory.file_count if memory is not None else 0

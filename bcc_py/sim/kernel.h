@@ -1131,6 +1131,19 @@ bool bpf_cpumask_test_and_set_cpu(u32 cpu, struct bpf_cpumask *cpumask);
 bool bpf_cpumask_test_cpu(u32 cpu, struct cpumask *cpumask);
 u32 bpf_cpumask_weight(struct cpumask *cpumask);
 void bpf_cpumask_xor(struct bpf_cpumask *dst, struct cpumask *src1, struct cpumask *src2);
+struct bpf_stack_build_id {
+    __s32 status;
+    unsigned char build_id[20];
+    union {
+        __u64 offset;
+        __u64 ip;
+    };
+};
+struct bpf_timer { __u64 __opaque[2]; } __attribute__((aligned(8)));
+struct bpf_wq { __u64 __opaque[2]; } __attribute__((aligned(8)));
+int bpf_wq_init(struct bpf_wq *wq, void *p__map, unsigned int flags);
+int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback_fn)(void *, int *, void *), unsigned int flags, void *aux__prog);
+int bpf_wq_start(struct bpf_wq *wq, unsigned int flags);
 
 /* ---- what happens, as typed tracepoints and fentry see it ---- */
 

@@ -64,7 +64,7 @@ from bcc_py.verifier.env import CAPABILITIES
 from bcc_py.verifier.limits import map_privilege
 from cfront.btf import JoinedTypes, TypeSource
 from cfront.tracepoint import TracepointFormat, TracepointTypes
-from cfront.uapi import MapType, ProgType
+from cfront.uapi import HELPER_IDS, MapType, ProgType
 
 __all__ = ["EventSource", "NamesFunctions", "NamesRawTracepoints", "SimKernel", "SimProgram"]
 
@@ -79,6 +79,7 @@ _TRACE_HEAD = struct.Struct("<QII16s")
 _RAW_ARGS = 12
 _HEAP_BYTES = 64 << 20
 _CALL = 0x85
+_SET_TIMER, _SET_WORK = HELPER_IDS["timer_set_callback"], "bpf_wq_set_callback_impl"
 _AT_FUNCTIONS = (HookKind.KPROBE, HookKind.KRETPROBE, HookKind.FENTRY, HookKind.FEXIT)
 _EINVAL, _EBADF, _ENOTSOCK = 22, 9, 88
 # the fields of struct pt_regs, in its order
@@ -102,6 +103,7 @@ _KERNEL_KINDS = frozenset(("ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr", "rd
 _CONTEXT_BYTES = {ProgType.KPROBE: _REGS_BYTES.size, ProgType.PERF_EVENT: _REGS_BYTES.size + 16, ProgType.RAW_TRACEPOINT: 8 * _RAW_ARGS,
                   ProgType.TRACING: 8 * _RAW_ARGS}
 _EPERM = 1
+_NEVER = (1 << 64) - 1  # of runtime/timers.c
 _CHECKED_TURNS = 1 << 33  # jumps back that a run of a checked program may make
 _USER_CS, _KERNEL_CS, _FLAGS = 0x33, 0x10, 0x246
 
@@ -191,6 +193,7 @@ class SimKernel:
         self._maps: dict[int, SimMap] = {}
         self._programs: dict[int, SimProgram] = {}
         self._rings: list[SimRing] = []
+        self._timer_cpu = self._runtime.ffi.new("u32 *")
         self._trace_record = self._runtime.ffi.new("u8 **")
         self._trace_size = self._runtime.ffi.new("u64 *")
         self._functions = sorted({_PREFIX + name for nr in SYSCALL_NAMES if (name := kernel_name(nr))}
@@ -199,6 +202,7 @@ class SimKernel:
         self._public: dict[str, SimMap] = {}  # by the name that other objects open it by
         self._pins: dict[str, SimMap] = {}  # by path
         self._retired: list[NativeProgram] = []
+        self._called_later: list[SimProgram] = []  # by timers, and by nobody else
         self.devices = {1}  # network interfaces, by number
         self._is_open = True
         self.runs = 0  # programs run by events
@@ -341,6 +345,7 @@ class SimKernel:
         self._check_open("loading a program")
         spec = with_kernel_ids(spec, native.kernel_types())
         with self._lock:
+            self._let_go()
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
             used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
@@ -484,20 +489,40 @@ class SimKernel:
         self._advance(self.now_ns() + round(seconds * 1e9), lambda: False)
 
     def _advance(self, until_ns: int | None, is_enough: Callable[[], bool]) -> None:
-        """Steps until is_enough, nothing is left to happen, or the next event lies beyond until_ns; in the
-        last case (and when the source is over) the clock is put there."""
+        """Steps until is_enough, nothing is left to happen, or what happens next lies beyond until_ns; in the last case
+        the clock is put there. A timer that is due when an event is comes first."""
         while self._is_open and not is_enough():
             with self._lock:
-                due = self._source.next_time_ns()
-                if due is None or (until_ns is not None and due > until_ns):
-                    if until_ns is not None and due is not None:
+                event, timer = self._source.next_time_ns(), self._next_timer()
+                times = [one for one in (event, timer) if one is not None]
+                if not times or (until_ns is not None and min(times) > until_ns):
+                    if until_ns is not None and times:
                         self._now_ns = max(self._now_ns, until_ns)
                     return
-                self._source.step(self)
+                if timer is not None and (event is None or timer <= event):
+                    self._run_timers(timer)
+                else:
+                    self._source.step(self)
+
+    def _next_timer(self) -> int | None:
+        """When the next timer is due, None if none is set."""
+        due = int(self._runtime.timers_next(self._state, self._timer_cpu))
+        return due if due < _NEVER else None
+
+    def _run_timers(self, now_ns: int) -> None:
+        """Runs what is due at now_ns on the CPU that set the next timer, in its idle task. Raises FaultError."""
+        before, task = self._cpu.pointer.number, self._current
+        with self._cpus[self._timer_cpu[0]].lock:
+            self.set_context(self._timer_cpu[0], now_ns, None)
+            fired = self._cpu
+            self.runs += self._runtime.timers_run(fired.pointer, self._now_ns)
+            self.set_context(before, self._now_ns, task)
+            if fired.pointer.fault:
+                fired.raise_fault("a timer")
 
     @property
     def is_finished(self) -> bool:
-        return not self._is_open or self._source.next_time_ns() is None
+        return not self._is_open or (self._source.next_time_ns() is None and self._next_timer() is None)
 
     def now_ns(self) -> int:
         return self._now_ns if self._is_open else 0
@@ -555,6 +580,9 @@ class SimKernel:
 
     def live_objects(self) -> tuple[int, int, int, int]:
         """How many maps, programs, links and rings there are: (0, 0, 0, 0) once every handle was closed."""
+        with self._lock:
+            if self._is_open:
+                self._let_go()
         maps = int(self._state.maps) if self._is_open else 0
         return maps, len(self._programs), len(self._hooks), sum(one.is_open for one in self._rings)
 
@@ -575,6 +603,8 @@ class SimKernel:
                 program.close()
             for one in (*self._maps.values(), *self._pins.values()):
                 one.close()
+            for kept in self._called_later:
+                kept.release()
             # an interrupt between making a handle and keeping it leaves a map in use by nobody we know; whoever still
             # refers to it must find it, so then the state stays
             if not self._state.maps:
@@ -805,15 +835,19 @@ class SimKernel:
         row.cgroup_id = CGROUP_ID
 
     def after_batch(self, cpus: Iterable[SimCpu]) -> None:
-        """The clock is where the last of cpus came to. Raises FaultError if a checked program did what it must not."""
+        """The clock is where the last of cpus came to, and timers that are due by then fire. Raises FaultError if a checked program did what it must not."""
         faulty = []
         for one in cpus:
             self._now_ns = max(self._now_ns, int(one.pointer.time_ns))
             if one.pointer.fault:
-                one.pointer.fault = 0
                 faulty.append(one)
         if faulty:
+            for one in faulty[1:]:
+                one.pointer.fault = 0
             faulty[0].raise_fault("a batch")
+        with self._lock:
+            while self._is_open and (due := self._next_timer()) is not None and due <= self._now_ns:
+                self._run_timers(self._now_ns)
 
     @property
     def has_stats(self) -> bool:
@@ -843,6 +877,21 @@ class SimKernel:
                 one.close()
             self._retired.clear()
 
+    def is_needed(self, program: SimProgram) -> bool:
+        """Whether a timer may still call program, which nobody else uses: it then stays until none is left."""
+        if program.sets_timers and self._is_open and self._runtime.timers_ready(self._state):
+            program.retain()
+            self._called_later.append(program)
+            return True
+        return False
+
+    def _let_go(self) -> None:
+        """Ends the programs that only timers used, if no timer is left."""
+        if self._called_later and not self._runtime.timers_ready(self._state):
+            ended, self._called_later = self._called_later, []
+            for one in ended:
+                one.release()
+
     def forget(self, program: SimProgram) -> None:
         self._programs.pop(program.fd, None)
 
@@ -857,6 +906,8 @@ class SimProgram:
         self.fd = fd
         self.kernel = kernel
         self.context_bytes = context_bytes  # how much of its context it reads and writes
+        self.sets_timers = any(one.code == _CALL and one.src == 0 and one.imm == _SET_TIMER for one in spec.insns) or (
+            _SET_WORK in spec.kernel_functions.values())
         self._native: Any = kernel.runtime.ffi.new("struct program *")
         self._native.enter = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64, u64, u64, u64, u64)", code.entry)
         self._code = code
@@ -935,7 +986,7 @@ class SimProgram:
 
     def release(self) -> None:
         self._users -= 1
-        if not self._users:
+        if not self._users and not self.kernel.is_needed(self):
             self.kernel.retire(self._code)
             for one in self._maps:
                 one.release()

@@ -56,7 +56,7 @@ _DOING = {"lookup": "looking up a key in", "update": "updating", "delete": "dele
 _LOCK_FLAG, _PAGE = 4, 4096
 _MASK64 = (1 << 64) - 1
 # FIELD_* of runtime/fields.c
-_FIELD_KINDS = {"bpf_spin_lock": 1, "bpf_res_spin_lock": 1, "bpf_timer": 2, "kptr": 3, "percpu_kptr": 3, "kptr_untrusted": 3, "uptr": 3}
+_FIELD_KINDS = {"bpf_spin_lock": 1, "bpf_res_spin_lock": 1, "bpf_timer": 2, "bpf_wq": 5, "kptr": 3, "percpu_kptr": 3, "kptr_untrusted": 3, "uptr": 3}
 _OTHER_FIELD = 4
 
 
@@ -334,6 +334,8 @@ class SimMap:
                 self._memory.handles -= 1
                 if not self._memory.handles and self.spec.type is MapType.PROG_ARRAY:
                     self._clear()
+                if not self._memory.handles and self.fields:
+                    self.runtime.map_orphan(self._state, self.pointer)
                 self.release()
 
     # -- its users

@@ -17,6 +17,7 @@ import mmap
 import re
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import cffi
@@ -24,11 +25,12 @@ import cffi
 from bcc_py.errors import FaultError, MapError
 from cfront.ctype import Record
 
-__all__ = ["KERNEL_START", "Fields", "KernelMemory", "Runtime", "UserMemory"]
+__all__ = ["KERNEL_START", "Fields", "FilePart", "KernelMemory", "Runtime", "UserMemory"]
 
 KERNEL_START = 0xFFFF888003C00000
 KERNEL_BYTES = 256 << 20
 _SMALLEST_BLOCK = 64
+_BUILD_ID_BYTES = 20
 
 _PROTOTYPE = re.compile(r"^([a-z0-9_]+(?: [a-z0-9_]+)*? \**)([a-z0-9_]+)\((.*)\);$", re.MULTILINE)
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -149,16 +151,31 @@ def _block_size(size: int) -> int:
     return max(_SMALLEST_BLOCK, 1 << (max(size, 1) - 1).bit_length())
 
 
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """What of a file is mapped at addresses start to end - 1, from offset in the file on. build_id: b"" if it has none."""
+
+    start: int
+    end: int
+    offset: int
+    build_id: bytes
+    path: str
+
+
 class UserMemory:
     """One process's memory: buffers at user addresses. What is not mapped is -EFAULT to programs.
 
-    segments: a struct segment[] for struct sim.user, ascending."""
+    segments: a struct segment[] for struct sim.user, ascending. files: the parts of files that are mapped, which say
+    where code comes from and hold no bytes."""
 
     def __init__(self, runtime: Runtime, parts: Iterable[tuple[int, bytes]] = ()) -> None:
         self._runtime = runtime
         self._parts: dict[int, Any] = {}
+        self._files: list[FilePart] = []
         self.segments: Any = None
         self.count = 0
+        self.files: Any = runtime.ffi.NULL
+        self.file_count = 0
         for address, content in parts:
             self._parts[address] = runtime.copy_in(content)
         self._publish()
@@ -171,6 +188,24 @@ class UserMemory:
         if content:
             self._parts[address] = self._runtime.copy_in(content)
             self._publish()
+
+    def map_file(self, part: FilePart) -> None:
+        """Says that a part of a file is mapped. Raises ValueError for one that is empty, overlaps another, or whose build id
+        is longer than 20 bytes."""
+        if part.end <= part.start or len(part.build_id) > _BUILD_ID_BYTES:
+            raise ValueError(f"mapping {part.path} at {part.start:#x} to {part.end:#x}: no such part, or a build id of {len(part.build_id)} bytes")
+        for one in self._files:
+            if part.start < one.end and one.start < part.end:
+                raise ValueError(f"mapping {part.path} at {part.start:#x}: {one.path} is mapped there")
+        self._files.append(part)
+        self._files.sort(key=lambda one: one.start)
+        self.files = self._runtime.ffi.new("struct file_part[]", [
+            (one.start, one.end, one.offset, one.build_id.ljust(_BUILD_ID_BYTES, b"\0"), bool(one.build_id)) for one in self._files])
+        self.file_count = len(self._files)
+
+    def file_at(self, address: int) -> FilePart | None:
+        """The part of a file that is mapped there."""
+        return next((one for one in self._files if one.start <= address < one.end), None)
 
     def write(self, address: int, content: bytes) -> None:
         """Changes mapped bytes. Raises FaultError where they are not within one part."""

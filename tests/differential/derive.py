@@ -14,7 +14,7 @@ from typing import Any
 from bcc_py.isa import Insn
 from bcc_py.spec import ProgramSpec
 from bcc_py.verifier import VerifierEnv
-from bcc_py.verifier.domain import Scalar, Value
+from bcc_py.verifier.domain import Pointer, Scalar, Value
 from bcc_py.verifier.explore import Explorer
 from bcc_py.verifier.form import Shape, shape_of
 from bcc_py.verifier.rules import Refusal
@@ -28,10 +28,10 @@ _Row = tuple[Any, ...]  # the depth of the frame, and what each register holds: 
 class _Watching(Explorer):
     """Notes the registers before every instruction."""
 
-    def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv) -> None:
+    def __init__(self, program: ProgramSpec, shape: Shape, env: VerifierEnv, is_forgetful: bool) -> None:
         super().__init__(program, shape, env, None)
         self.rows: dict[int, dict[tuple[Any, ...], _Row]] = {}
-        self._pruner.are_numbers_exact = True
+        self._pruner.are_numbers_exact = not is_forgetful
         self._classes = tuple(self._noting(one) for one in self._classes)
 
     def _noting(self, step: Callable[[Insn], int]) -> Callable[[Insn], int]:
@@ -68,6 +68,20 @@ class Derived:
             return ""
         return f"insn {slot}: {min(wrong, key=len)} (and {len(wrong) - 1} other states)"
 
+    def reads_addresses(self, insns: Sequence[Insn]) -> bool:
+        """Whether a number is made of an address, or an address is compared with a number that is not 0: the kernel's are
+        negative, a process's are not."""
+        for slot, rows in self._rows.items():
+            insn = insns[slot]
+            kind, op = insn.code & 7, insn.code & 0xF0
+            is_number = kind in (4, 7) and op not in (0x00, 0x10, 0xB0)
+            is_comparison = kind in (5, 6) and insn.code not in (0x05, 0x06, 0x85, 0x95) and (op not in (0x10, 0x50) or insn.imm)
+            if is_number or is_comparison or kind == 4:
+                used = (insn.dst, insn.src) if insn.code & 8 else (insn.dst,)
+                if any(isinstance(row[1 + reg], Pointer) for row in rows for reg in used):
+                    return True
+        return False
+
     @staticmethod
     def _wrong(row: _Row, regs: Sequence[int], live: int) -> str:
         for number, value in enumerate(row[1:]):
@@ -95,11 +109,12 @@ def _is_in(value: Scalar, concrete: int) -> bool:
     )
 
 
-def derive(program: ProgramSpec, env: VerifierEnv) -> Derived | None:
-    """What is derived for program, which was accepted. None where that takes more than env.insn_limit instructions."""
+def derive(program: ProgramSpec, env: VerifierEnv, *, is_forgetful: bool = False) -> Derived | None:
+    """What is derived for program, which was accepted. None where that takes more than env.insn_limit instructions.
+    is_forgetful: as the verifier goes about it, which is enough to know what is an address and what a number."""
     found = shape_of(program.insns)
-    shape = replace(found, weighed=(-1,) * len(found.weighed))
-    watching = _Watching(program, shape, env)
+    shape = found if is_forgetful else replace(found, weighed=(-1,) * len(found.weighed))
+    watching = _Watching(program, shape, env, is_forgetful)
     try:
         watching.run()
     except Refusal:

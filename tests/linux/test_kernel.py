@@ -431,3 +431,27 @@ except NotSupportedError as error:
 def test_features_have_answers() -> None:
     assert all(isinstance(feature.has(name), bool) for name in feature.FEATURES)
     assert sys.possible_cpus() >= len(sys.online_cpus())
+
+
+def test_runs_are_counted_while_wanted() -> None:
+    """As the sysctl says it, whose value stays."""
+    with open("/proc/sys/kernel/bpf_stats_enabled", encoding="ascii") as file:
+        before = file.read()
+    kernel = LinuxKernel()
+    counted = kernel.load_program(program("r0 = 0\nexit", ProgType.SOCKET_FILTER))
+    counted.test_run(bytes(64), repeat=5)
+    unasked = 5 if before.strip() == "1" else 0
+    assert (counted.stats.runs, kernel.has_stats) == (unasked, False)
+    kernel.has_stats = kernel.has_stats = True
+    counted.test_run(bytes(64), repeat=1000)
+    assert counted.stats.runs == unasked + 1000 and counted.stats.run_time_ns > 0
+    kernel.has_stats = False
+    counted.test_run(bytes(64), repeat=5)
+    assert counted.stats.runs == unasked * 2 + 1000
+    kernel.has_stats = True
+    kernel.close()
+    assert not kernel.has_stats
+    with pytest.raises(LoadError, match="it is closed"):
+        _ = counted.stats
+    with open("/proc/sys/kernel/bpf_stats_enabled", encoding="ascii") as file:
+        assert file.read() == before

@@ -227,7 +227,7 @@ def test_linux_still_answers_the_same() -> None:
 
 # as the running 6.18 answers: addresses at the edges of what a process and a kernel may have
 _NOWHERE = {
-    0: (-14, -34), 0x1000: (-14, -34), 0x7FFFFFFFE000: (-14, -34), 0x7FFFFFFFF001: (-34, -34), 0x800000000000: (-34, -34),
+    0: (-14, -34), 0x1000: (-14, -34), 0x7FFFFFFFF001: (-34, -34), 0x800000000000: (-34, -34),
     0xDEAD000000000000: (-34, -34), 0xFFFF7FFFFFFFFFFF: (-34, -34), 0xFFFF800000000000: (-14, -14), 0xFFFFFFFFFFFFFFFF: (-14, -14),
 }
 _READERS = ("probe_read", "probe_read_kernel", "probe_read_str", "probe_read_kernel_str", "probe_read_user")

@@ -3,7 +3,9 @@ would, through their addresses, with callbacks that note what they are given."""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import random
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -195,13 +197,53 @@ def test_timers_fire_in_order_of_time(kernel: SimKernel, specs: dict[str, MapSpe
         if number == 4:
             assert _call(kernel, "bpf_timer_cancel", timer) == 1
             assert _call(kernel, "bpf_timer_cancel", timer) == 0
-    assert kernel.runtime.timers_next(kernel.state) == 1020
+    assert kernel.runtime.timers_next(kernel.state, kernel.runtime.ffi.new("u32 *")) == 1020
     map.delete((1).to_bytes(4, "little"))
     assert kernel.runtime.timers_run(cpu, 1019) == 0
     cpu.time_ns = 2000
     assert kernel.runtime.timers_run(cpu, 2000) == 2
     assert fired == [(2, 2000), (3, 2000)]
-    assert kernel.runtime.timers_next(kernel.state) == (1 << 64) - 1
+    assert kernel.runtime.timers_next(kernel.state, kernel.runtime.ffi.new("u32 *")) == (1 << 64) - 1
+
+
+def test_many_timers_fire_in_order(kernel: SimKernel, specs: dict[str, MapSpec]) -> None:
+    """Set, set again, cancelled and dropped at random: by time, and those of one time as they were set."""
+    map = _map(kernel, dataclasses.replace(specs["table"], max_entries=400))
+    fired: list[int] = []
+    cpu = kernel.cpu(0).pointer
+    draw = random.Random(7)
+
+    def note(map_address: int, key: int, value: int, context: int) -> int:
+        fired.append(struct.unpack("<I", _bytes(kernel, key, 4))[0])
+        return 0
+
+    called = _callback(kernel, note)
+    due: dict[int, tuple[int, int]] = {}
+    places: dict[int, int] = {}
+    for turn in range(4000):
+        number = draw.randrange(400)
+        key = number.to_bytes(4, "little")
+        if number not in places:
+            map.update(key, bytes(40))
+            places[number] = _call(kernel, "bpf_map_lookup_elem", map.pointer, kernel.runtime.copy_in(key)) + 16
+            assert _call(kernel, "bpf_timer_init", places[number], map.pointer, 1) == 0
+        doing = draw.random()
+        if doing < 0.7:
+            ns = draw.randrange(300)
+            assert _call(kernel, "bpf_timer_set_callback", places[number], called) == 0
+            assert _call(kernel, "bpf_timer_start", places[number], ns, 0) == 0
+            due[number] = (ns, turn)
+        elif doing < 0.9:
+            assert _call(kernel, "bpf_timer_cancel", places[number]) == (number in due)
+            due.pop(number, None)
+        else:
+            map.delete(key)
+            due.pop(number, None)
+            del places[number]
+    assert kernel.runtime.timers_run(cpu, 149) == sum(ns < 150 for ns, _ in due.values())
+    kernel.runtime.timers_run(cpu, 1000)
+    assert fired == sorted(due, key=lambda one: due[one])
+
 
 
 # ---- storages, arenas, stacks

@@ -3,6 +3,8 @@ a page shows prints what the page says it prints."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shlex
 import shutil
@@ -126,3 +128,16 @@ def test_the_layout_names_every_module() -> None:
     modules = {path.name for folder in ("cfront", "bcc_py") for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py"}
     assert modules - named == set()
     assert named - modules == {"__init__.py"}
+
+
+def test_the_page_about_execution_runs() -> None:
+    """Its Python blocks in one session: each prints what the block after it shows."""
+    text = (ROOT / "docs" / "execution.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```\s+(?:.*?)```text\n(.*?)```", text, re.S)
+    assert len(blocks) == text.count("```python")
+    session: dict[str, object] = {}
+    for code, expected in blocks:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, session)
+        assert printed.getvalue() == expected

@@ -35,7 +35,9 @@ void storage_drop(struct map *map, u64 owner);
 u64 arena_alloc_pages(struct cpu *cpu, struct map *map, u64 address, u64 count, u64 node, u64 flags);
 void arena_free_pages(struct cpu *cpu, struct map *map, u64 address, u64 count);
 
-u64 timers_next(struct sim *sim);
+u64 timers_next(struct sim *sim, u32 *cpu);
+u32 timers_ready(struct sim *sim);
+void map_orphan(struct sim *sim, struct map *map);
 u32 timers_run(struct cpu *cpu, u64 now_ns);
 
 s32 perf_open(struct map *map, u32 cpu, u64 size);

@@ -1,7 +1,7 @@
 /* Values with parts that the kernel keeps for itself: locks, timers, pointers to objects. Copies into and out of a map
    leave them out, a reader gets zeros for them, and a value that goes away gives up what they hold. */
 
-enum { FIELD_SPIN_LOCK = 1, FIELD_TIMER = 2, FIELD_POINTER = 3, FIELD_OTHER = 4 };
+enum { FIELD_SPIN_LOCK = 1, FIELD_TIMER = 2, FIELD_POINTER = 3, FIELD_OTHER = 4, FIELD_WORK = 5 };
 
 static void timer_drop(struct sim *sim, u8 *place);
 
@@ -47,7 +47,7 @@ static void free_fields(struct map *map, u8 *value)
 {
     u32 i;
     for (i = 0; i < map->field_count; i++) {
-        if (map->fields[i].kind == FIELD_TIMER)
+        if (map->fields[i].kind == FIELD_TIMER || map->fields[i].kind == FIELD_WORK)
             timer_drop(map->sim, value + map->fields[i].offset);
         if (map->fields[i].kind != FIELD_SPIN_LOCK)
             memset(value + map->fields[i].offset, 0, map->fields[i].size);

@@ -22,6 +22,7 @@ void sim_free(struct sim *sim)
     free(sim->trace.bytes);
     free(sim->owned);
     free(sim->tasks);
+    free(sim->timers);
     free(sim->signals);
     free(sim);
 }

@@ -1,7 +1,7 @@
 /* Stack traces by number: the number is the hash of the addresses, as in Linux (kernel/bpf/stackmap.c), so that a stack has
    the same number in every kernel. A place holds one stack, and keeps it unless its user says otherwise. */
 
-enum { STACK_SKIP = 0xff, STACK_USER = 0x100, STACK_FAST_COMPARE = 0x200, STACK_REUSE = 0x400 };
+enum { STACK_SKIP = 0xff, STACK_USER = 0x100, STACK_FAST_COMPARE = 0x200, STACK_REUSE = 0x400, STACK_WITH_BUILD_IDS = 1 << 5 };
 
 struct stack {
     u32 hash;
@@ -80,16 +80,22 @@ static s64 stack_store(struct map *map, const u8 *bytes, u32 size, u32 hash, u64
     return answer;
 }
 
-/* What bpf_get_stackid does with count addresses, of which it has skipped those that flags says. -EFAULT for none. */
-s64 stack_map_store(struct map *map, const u64 *ips, u32 count, u64 flags)
+/* What bpf_get_stackid does with count addresses, of which it has skipped those that flags says. -EFAULT for none. rows:
+   what is kept instead of the addresses, row_bytes for each. */
+static s64 stack_rows_store(struct map *map, const u64 *ips, const u8 *rows, u32 row_bytes, u32 count, u64 flags)
 {
-    u32 most = map->value_size / 8;
+    u32 most = map->value_size / row_bytes;
     if (map->type != MAP_STACK_TRACE)
         return -EINVAL;
     if (!count)
         return -EFAULT;
     count = count < most ? count : most;
-    return stack_store(map, (const u8 *)ips, count * 8, jenkins_words((const u32 *)ips, count * 2, 0), flags);
+    return stack_store(map, rows, count * row_bytes, jenkins_words((const u32 *)ips, count * 2, 0), flags);
+}
+
+s64 stack_map_store(struct map *map, const u64 *ips, u32 count, u64 flags)
+{
+    return stack_rows_store(map, ips, (const u8 *)ips, 8, count, flags);
 }
 
 static s32 stack_read(struct map *map, const u8 *key, u8 *value, u32 is_delete)

@@ -19,6 +19,15 @@ struct segment {
     u8 *bytes;
 };
 
+/* A part of a file that is mapped at addresses start <= a < end, from offset in the file on. */
+struct file_part {
+    u64 start;
+    u64 end;
+    u64 offset;
+    u8 build_id[20];
+    u32 has_build_id;
+};
+
 /* A byte ring: perf event array (one for each CPU), ring buffer, or the trace pipe. head and tail only
    grow; a byte's place is its position modulo size (a power of two). bytes has room for 2 * size, so a
    record that begins below size is contiguous. The producer stores head with release order when the record
@@ -155,20 +164,25 @@ struct map {
     u64 cpu_bytes;
     u64 bucket_bytes;
     u32 id;
-    u32 unused;
+    u32 is_orphan; /* only programs know it */
     struct map *next_of_sockets; /* maps of sockets */
 };
 
-/* A timer in a map's value. */
+/* A timer, or work that can be put off, in a map's value. */
 struct timer {
-    struct timer *next; /* of those that are set */
-    struct timer *made; /* of all */
+    struct timer *made; /* the one before it, of all */
+    struct timer **made_by; /* what points at this one */
     struct map *map;
     u8 *value;
+    u8 *place; /* in it */
     u64 callback;
     u64 due_ns;
-    u32 is_set;
-    u32 is_running;
+    u64 turn;    /* of those with the same time, the one that was set first fires first */
+    u64 base_ns; /* how far its clock is ahead of the kernel's */
+    u32 is_set; /* 1 + its place among sim.timers, or 0 */
+    u32 is_running; /* 1 + the CPU where its callback runs, or 0 */
+    u32 cpu;        /* where it was set */
+    u32 unused;
 };
 
 /* A dynptr, as it lies on a program's stack. */
@@ -208,7 +222,8 @@ struct cpu {
     u64 cgroup_id;
     struct segment *user; /* the current task's memory, ascending */
     u32 user_count;
-    u32 unused;
+    u32 file_count;
+    struct file_part *files; /* mapped in that memory, ascending */
     u8 *page; /* page_size bytes: where a hook may put what the program gets */
     u64 page_size;
     struct checks *checks; /* null unless programs are checked */
@@ -232,7 +247,9 @@ struct cpu {
     u64 override;       /* what it is to return instead */
     u32 is_overridden;
     u32 distributed;    /* the CPU that a mask was asked for last */
-    u64 apart[8]; /* two CPUs share no cache line */
+    u32 is_in_callback; /* a timer's */
+    u32 unused_too;
+    u64 apart[7]; /* two CPUs share no cache line */
 };
 
 /* What a checked program may touch of its own: the frames of the functions that are running. turns: how many jumps
@@ -264,7 +281,8 @@ struct who {
     u64 cgroup_id;
     struct segment *user;
     u32 user_count;
-    u32 unused;
+    u32 file_count;
+    struct file_part *files; /* mapped in that memory, ascending */
 };
 
 /* Events first to end of an array, those of one CPU where cpus says so, one after the other. Where times, tasks, cpus or
@@ -353,8 +371,13 @@ struct sim {
     struct grave *graves;
     u32 next_map;
     u32 timer_lock;
-    struct timer *timers; /* those that are set, the next one first */
-    struct timer *made;   /* all of them */
+    struct timer **timers; /* those that are set: a heap of timer_count, with room for all */
+    struct timer *made;    /* all of them */
+    u64 timer_turn;
+    u32 timer_count;
+    u32 timer_room;
+    u32 made_count;
+    u32 also_unused;
     u32 owned_lock;
     u32 trace_lock;
     u32 owned_count;
