@@ -434,7 +434,8 @@ SEC("tp_btf/sched_switch") int f(u64 *ctx)
         bpf_cpumask_release(a);
     if (b)
         bpf_cpumask_release(b);
-    seen.atomic_increment(weight);
+    u64 zero = 0, *count = seen.lookup_or_try_init(&weight, &zero);
+    if (count) __sync_fetch_and_add(count, 1);
     return 0;
 }
 """)
