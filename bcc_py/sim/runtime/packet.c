@@ -138,7 +138,7 @@ struct skb *skb_new(struct cpu *cpu, const u8 *frame, u32 size, u32 is_frame, co
     memcpy(skb->head + SKB_PAD, frame, size);
     skb->data = skb->head + SKB_PAD;
     skb->len = size;
-    skb->wire_len = size - (is_frame ? 0 : ETHERNET_BYTES);
+    skb->wire_len = 0; /* what a queue would set, or a test run's context */
     skb->mac_header = SKB_PAD;
     skb->network_header = SKB_PAD + ETHERNET_BYTES;
     skb->transport_header = NOT_SET;
