@@ -30,8 +30,9 @@ def _directory() -> Path:
 
 @functools.cache
 def compiler_digest() -> str:
-    """Words for the compiler as it is installed: a changed one must not find what the old one made. Of every file
-    its size and time of change, and where the packages that it is built on lie, which says their versions."""
+    """Words for the compiler, the verifier and the JIT as they are installed: changed ones must not find what the old ones
+    made. Of every file its size and time of change, and where the packages that they are built on lie, which says their
+    versions."""
     words = [sys.version.split()[0]]
     for name in ("llvmlite", "pycparser", "pycparserext"):
         found = importlib.util.find_spec(name)
@@ -39,6 +40,7 @@ def compiler_digest() -> str:
         words.append(_stamp(path, os.stat(path)) if path else name)
     root = os.path.dirname(cfront.__file__)
     folders = [one.path for one in os.scandir(os.path.join(root, "include")) if one.is_dir()]
+    folders += [os.path.join(os.path.dirname(__file__), name) for name in ("jit", "verifier")]
     for folder in (root, *folders):
         words += [_stamp(one.path, one.stat()) for one in os.scandir(folder) if one.name.endswith((".py", ".h"))]
     return hashlib.sha256("\n".join(sorted(words)).encode("utf-8", "surrogateescape")).hexdigest()

@@ -51,14 +51,16 @@ def _run(spec: ProgramSpec, memory: bytes) -> int:
             cpu_fields={name: runtime.offset_of("struct cpu", name) for name in CPU_FIELDS},
             helpers={number: one for number, one in native.helpers().items() if not one.arity},
             function=native.function, key=native.runtime_key(), is_checked=True)
-        code = compile_program(verified, target)
         cpu = SimCpu(runtime, state.cpu)
         given = runtime.copy_in(memory)
         cpu.pointer.context, cpu.pointer.context_size = given, len(memory)
-        r0 = code.call(cpu.address, runtime.address_of(given) if memory else 0, len(memory))
+        code = compile_program(verified, target)
+        try:
+            r0 = code.call(cpu.address, runtime.address_of(given) if memory else 0, len(memory))
+        finally:
+            code.close()
         if cpu.pointer.fault:
             cpu.raise_fault(spec.name)
-        code.close()
         return r0
     finally:
         runtime.sim_free(state)
@@ -71,7 +73,9 @@ def _from_hex(text: str, what: str) -> bytes:
         raise LoadError(f"reading {what}: {error}") from error
 
 
-@click.command(help="Run a BPF program given as hexadecimal on standard input, and print r0.", context_settings={"ignore_unknown_options": True})
+@click.command(
+    help="Run a BPF program given as hexadecimal on standard input, and print r0.",
+    context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1)
 @click.option("--elf", is_flag=True, help="The input is an object file, whose first program is run.")
 def main(words: tuple[str, ...], elf: bool) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -93,7 +92,7 @@ def _launcher(target: NativeTarget, keep: _Keep | None) -> Any:
         def build() -> bytes:
             return make_object(text).to_bytes()
 
-        kept = build() if keep is None else keep("code", (_own_digest(), host_name(), text), build)
+        kept = build() if keep is None else keep("code", (host_name(), text), build)
         engine = link(CodeObject.from_bytes(kept), functools.partial(_address_of, target, {}))
         code = _ffi.cast("u64 (*)(u64, u64, u64, u64, u64)", engine.get_function_address("launch"))
         known = _launchers[key] = (engine, code)
@@ -141,7 +140,7 @@ def _key(program: Verified, target: NativeTarget, numbers: Mapping[int, int]) ->
              for one in program.insns]
     maps = [_map_key(target.maps[fd]) for fd in numbers if fd in target.maps]
     return (
-        _own_digest(), host_name(), target.key, program.spec.name, encode(insns).hex(),
+        host_name(), target.key, program.spec.name, encode(insns).hex(),
         repr([(one.start, one.end, one.stack_bytes) for one in program.functions]), _digest(sorted(program.reached)),
         _digest(sorted(program.memory_kinds.items())), repr(sorted((slot, numbers.get(fd)) for slot, fd in program.call_maps.items())),
         repr((sorted(program.nospec), sorted(program.nospec_after), sorted(program.masks.items()))),
@@ -157,14 +156,3 @@ def _map_key(one: NativeMap) -> str:
 
 def _digest(rows: object) -> str:
     return hashlib.sha256(repr(rows).encode()).hexdigest()
-
-
-@functools.cache
-def _own_digest() -> str:
-    """Words for this package as it is installed: another one may make other code."""
-    words = []
-    for one in sorted(os.scandir(os.path.dirname(__file__)), key=lambda entry: entry.name):
-        if one.name.endswith(".py"):
-            found = one.stat()
-            words.append(f"{one.name} {found.st_size} {found.st_mtime_ns}")
-    return _digest(words)

@@ -54,7 +54,7 @@ class Fires(Protocol):
     def fire(self, hook: Hook, context: bytes) -> int: ...
     def running(self, hook: Hook) -> AbstractContextManager[list[Any]]: ...
     def describe(self, task: Task, row: Any) -> None: ...
-    def after_batch(self, cpus: Iterable[SimCpu]) -> None: ...
+    def after_batch(self, cpus: Iterable[SimCpu], runs: int) -> None: ...
 
 
 class SimHook:
@@ -155,7 +155,7 @@ class SimHook:
             go(*shares[0])
         else:
             _run_in_threads(go, shares)
-        self._kernel.after_batch([cpu for cpu, _ in shares])
+        self._kernel.after_batch([cpu for cpu, _ in shares], len(programs) * sum(int(batch.runs) for _, batch in shares))
 
 
 def _run_in_threads(go: Callable[[SimCpu, Any], None], shares: list[tuple[SimCpu, Any]]) -> None:

@@ -1,8 +1,8 @@
 """What of the runtime may be put in programs instead of being called.
 
 Input: the runtime as optimised LLVM text. Output: by name, the text of functions that stand on their own: those named
-hot_NAME (and lock_NAME, which they use), and helpers of a few instructions; and the declarations of what these call. A function that needs something
-internal to the runtime cannot leave it."""
+hot_NAME (and lock_NAME, which they use), and helpers of a few instructions; and the declarations of what these call. A
+function that needs something internal to the runtime cannot leave it."""
 
 from __future__ import annotations
 

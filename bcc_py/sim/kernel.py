@@ -32,8 +32,6 @@ from bcc_py.kernel import (
     Map,
     Program,
     Ring,
-    RunStats,
-    TestRun,
     TraceLine,
     check_pinned,
     shared_spec,
@@ -43,43 +41,41 @@ from bcc_py.kernel import (
 from bcc_py.sim import native
 from bcc_py.sim.calls import Calls
 from bcc_py.sim.cgroups import Cgroup, CgroupTable
-from bcc_py.sim.contexts import WIDE_FIELDS, native_program
-from bcc_py.sim.cpu import CPU_FIELDS, SimCpu, describe
+from bcc_py.sim.cpu import SimCpu, describe
 from bcc_py.sim.events import SimHook
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
+from bcc_py.sim.loading import native_target, runnable, verified_for_sim
 from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
 from bcc_py.sim.objects import OBJECT_TYPES, SimObjectMap
+from bcc_py.sim.program import SimProgram
 from bcc_py.sim.rings import SimPerfRing, SimRing, SimRingBuffer, SimUserRing
 from bcc_py.sim.sockets import Socket, SocketTable
 from bcc_py.sim.storage import CGROUP_STORAGE_TYPES, STORAGE_TYPES, SimStorageMap
 from bcc_py.sim.struct_ops import CONGESTION_CONTROLS, SimStructOpsMap
 from bcc_py.sim.task import CGROUP_ID, PID_NS_INO, Task, TaskTable
-from bcc_py.sim.testrun import TestBench, run_on, test_run
 from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
 from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
-from bcc_py.verifier import Privileges, VerifiedProgram, VerifierEnv, verdicts, verify
+from bcc_py.verifier import Privileges, VerifierEnv
 from bcc_py.verifier.env import CAPABILITIES
 from bcc_py.verifier.limits import map_privilege
+from bcc_py.verifier.verdicts import map_numbers
 from cfront.btf import JoinedTypes, TypeSource
 from cfront.tracepoint import TracepointFormat, TracepointTypes
-from cfront.uapi import HELPER_IDS, MapType, ProgType
+from cfront.uapi import MapType, ProgType
 
-__all__ = ["EventSource", "NamesFunctions", "NamesRawTracepoints", "SimKernel", "SimProgram"]
+__all__ = ["EventSource", "NamesFunctions", "NamesRawTracepoints", "SimKernel"]
 
 _FIRST_FD = 100
 _FUNCTIONS_START = 0xFFFFFFFF81000000
 _FUNCTION_BYTES = 64
-_KERNEL_FUNCTIONS_START = 0xFFFFFFFFA0000000  # those that programs call
 _PREFIX = "__x64_sys_"
 _MAX_CPUS = 1024
 _PID_NS_DEV = 4
 _TRACE_HEAD = struct.Struct("<QII16s")
 _RAW_ARGS = 12
 _HEAP_BYTES = 64 << 20
-_CALL = 0x85
-_SET_TIMER, _SET_WORK = HELPER_IDS["timer_set_callback"], "bpf_wq_set_callback_impl"
 _AT_FUNCTIONS = (HookKind.KPROBE, HookKind.KRETPROBE, HookKind.FENTRY, HookKind.FEXIT)
 _EINVAL, _EBADF, _ENOTSOCK = 22, 9, 88
 # the fields of struct pt_regs, in its order
@@ -93,12 +89,6 @@ _CONFIG = dict.fromkeys(
      "CONFIG_BPF_JIT", "CONFIG_CGROUPS", "CONFIG_NAMESPACES", "CONFIG_NET", "CONFIG_INET", "CONFIG_IPV6", "CONFIG_NET_NS",
      "CONFIG_PID_NS", "CONFIG_BLOCK", "CONFIG_MMU", "CONFIG_KPROBES", "CONFIG_TRACEPOINTS"), "1")
 _ENOSYS = -38  # what ax holds while a system call runs
-# what the machine code reaches by plain loads and stores
-_NATIVE_KINDS = frozenset((
-    "fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "rdonly_mem", "buf", "rdonly_buf", "pkt", "pkt_meta", "flow_keys",
-    "sock", "sock_common", "tcp_sock", "xdp_sock", "alloc_ptr", "nonown_ptr", "nonown_rcu_ptr", "alloc_rcu_ptr"))
-# what it reads by kernel_load, for the addresses are the simulated machine's
-_KERNEL_KINDS = frozenset(("ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr", "rdonly_untrusted_mem"))
 # what helpers may read of a context, whatever the program reads
 _CONTEXT_BYTES = {ProgType.KPROBE: _REGS_BYTES.size, ProgType.PERF_EVENT: _REGS_BYTES.size + 16, ProgType.RAW_TRACEPOINT: 8 * _RAW_ARGS,
                   ProgType.TRACING: 8 * _RAW_ARGS}
@@ -152,8 +142,8 @@ class SimKernel:
     seed feeds bpf_get_prandom_u32. privileges: the capabilities that whoever loads programs has ("CAP_BPF",
     "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", which implies the others), () for an ordinary user: what Linux refuses
     to such a loader is refused here. checked: programs ask before every access to memory, and FaultError is raised where
-    one was not allowed: that is the verifier's or the compiler's fault, and this how it is found. Raises ValueError for a number of CPUs outside 1 to 1024, and for any other
-    capability."""
+    one was not allowed: that is the verifier's or the compiler's fault, and this is how it is found. Raises ValueError for a
+    number of CPUs outside 1 to 1024, and for any other capability."""
 
     is_simulated = True
     release = "6.18.0"  # whose structures kernel.h describes
@@ -347,57 +337,19 @@ class SimKernel:
         with self._lock:
             self._let_go()
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
-            verified = self._verified(spec, {fd: one.spec for fd, one in live.items()})
-            used = [live[one.imm] for one in spec.insns if one.code == 0x18 and one.src in (1, 2)]
-            named = {one.imm for one in spec.insns if one.code == 0x18 and one.src in (1, 2)}
-            target = self.native_target(spec.type, {fd: one for fd, one in live.items() if fd in named})
-            code = compile_program(native_program(_with_addresses(verified)), target, cached)
-            made = SimProgram(spec, self._take_fd(), code, used, self, verified.context_bytes)
+            env = VerifierEnv({fd: one.spec for fd, one in live.items()}, cpus=self.cpus, privileges=self.privileges,
+                              types=native.kernel_types())
+            verified = verified_for_sim(spec, env)
+            named = {fd: live[fd] for fd in map_numbers(spec)}
+            code = compile_program(runnable(verified), self.native_target(spec.type, named), cached)
+            made = SimProgram(spec, self._take_fd(), code, list(named.values()), self, verified.context_bytes)
             made.native.context_bytes = max(verified.context_bytes, _CONTEXT_BYTES.get(spec.type, 0))
             self._programs[made.fd] = made
         return made
 
     def native_target(self, type: ProgType, maps: Mapping[int, SimMap]) -> NativeTarget:
         """What code for programs of this type is made for. maps: by descriptor."""
-        known, hot = {}, dict(native.hot(type))
-        for fd, one in maps.items():
-            inline = {}
-            for helper, how in one.native.inline.items():
-                inline[helper], texts = native.specialised(how.function, how.constants, how.takes_cpu)
-                hot |= texts
-            known[fd] = dataclasses.replace(one.native, inline=inline)
-        return NativeTarget(
-            cpu_fields={name: self._runtime.offset_of("struct cpu", name) for name in CPU_FIELDS},
-            helpers=native.helpers(type), maps=known, function=native.function, kernel_functions=native.kernel_functions(), hot=hot,
-            key=native.runtime_key(type), wide_fields=WIDE_FIELDS.get(type, {}), is_hardened=not self.privileges.bpf,
-            is_checked=self.is_checked)
-
-    def _verified(self, spec: ProgramSpec, maps: Mapping[int, MapSpec]) -> VerifiedProgram:
-        """The verdict on spec, from the cache if the same program has had one."""
-        env = VerifierEnv(maps, cpus=self.cpus, privileges=self.privileges, types=native.kernel_types())
-        made: list[VerifiedProgram] = []
-
-        def build() -> bytes:
-            made.append(verify(spec, env))
-            return verdicts.to_bytes(made[0])
-
-        kept = cached("verdict", verdicts.key_of(spec, env, native.kernel_key()), build)
-        verified = made[0] if made else verdicts.from_bytes(spec, kept)
-        if "bpf_cast_to_kern_ctx" in spec.kernel_functions.values() and spec.type not in (ProgType.KPROBE, ProgType.RAW_TRACEPOINT):
-            raise NotSupportedError(
-                f"loading {spec.name}: bpf_cast_to_kern_ctx: a simulated kernel has no other context of a {spec.type.name.lower()} "
-                "program than the one that the program sees", "bpf_cast_to_kern_ctx")
-        given = [slot for slot in verified.memory_kinds if verified.insns[slot].code == _CALL]
-        if given:
-            raise NotSupportedError(
-                f"loading {spec.name}: insn {given[0]}: a function is given one of the kernel's objects as memory, which a simulated "
-                "kernel cannot do yet (read it with bpf_probe_read_kernel first)", spec.type.name)
-        strange = {kind for kinds in verified.memory_kinds.values() for kind in kinds.split("|")} - _NATIVE_KINDS - _KERNEL_KINDS
-        if strange:
-            raise NotSupportedError(
-                f"loading {spec.name}: it reads through pointers of kind {', '.join(sorted(strange))}, "
-                "which a simulated kernel cannot follow yet", spec.type.name)
-        return verified
+        return native_target(type, maps, is_hardened=not self.privileges.bpf, is_checked=self.is_checked)
 
     def attach(self, program: Program, hook: Hook) -> Link:
         self._check_open("attaching")
@@ -811,14 +763,12 @@ class SimKernel:
             for one in programs:
                 one.retain()
             self._batches += 1
-        before = [one.stats.runs for one in programs]
         try:
             yield [one.native for one in programs]
         finally:
             with self._lock:
                 self._batches -= 1
                 self._quiet.notify_all()
-                self.runs += sum(one.stats.runs - runs for one, runs in zip(programs, before, strict=True))
                 for one in programs:
                     one.release()
 
@@ -834,9 +784,12 @@ class SimKernel:
         describe(task, row, self._runtime.ffi.NULL)
         row.cgroup_id = CGROUP_ID
 
-    def after_batch(self, cpus: Iterable[SimCpu]) -> None:
-        """The clock is where the last of cpus came to, and timers that are due by then fire. Raises FaultError if a checked program did what it must not."""
+    def after_batch(self, cpus: Iterable[SimCpu], runs: int) -> None:
+        """The clock is where the last of cpus came to, and timers that are due by then fire. runs: how many there were.
+        Raises FaultError if a checked program did what it must not."""
         faulty = []
+        with self._lock:
+            self.runs += runs
         for one in cpus:
             self._now_ns = max(self._now_ns, int(one.pointer.time_ns))
             if one.pointer.fault:
@@ -858,16 +811,7 @@ class SimKernel:
     def has_stats(self, is_wanted: bool) -> None:
         self._state.has_stats = is_wanted
 
-    # ---- for SimProgram
-
-    def test_run(self, program: SimProgram, code: NativeProgram, data: bytes, ctx: bytes, repeat: int) -> TestRun:
-        with self._lock:
-            bench = TestBench(self._runtime, self._cpu, self._state)
-            return test_run(bench, program.spec, code, program.context_bytes, data, ctx, repeat)
-
-    def run_on(self, program: SimProgram, code: NativeProgram, context: Any, retval: int) -> tuple[int, int]:
-        with self._lock:
-            return run_on(TestBench(self._runtime, self._cpu, self._state), program.spec, code, context, retval)
+    # ---- for SimProgram (program.py)
 
     def retire(self, code: NativeProgram) -> None:
         """Gives code back, which nothing names any more, when no program runs: one may have gone there by a tail call."""
@@ -896,119 +840,6 @@ class SimKernel:
         self._programs.pop(program.fd, None)
 
 
-class SimProgram:
-    """A verified, compiled program. It lives until it is closed and detached everywhere."""
-
-    def __init__(
-        self, spec: ProgramSpec, fd: int, code: NativeProgram, maps: list[SimMap], kernel: SimKernel, context_bytes: int
-    ) -> None:
-        self.spec = spec
-        self.fd = fd
-        self.kernel = kernel
-        self.context_bytes = context_bytes  # how much of its context it reads and writes
-        self.sets_timers = any(one.code == _CALL and one.src == 0 and one.imm == _SET_TIMER for one in spec.insns) or (
-            _SET_WORK in spec.kernel_functions.values())
-        self._native: Any = kernel.runtime.ffi.new("struct program *")
-        self._native.enter = kernel.runtime.ffi.cast("u64 (*)(struct cpu *, u64, u64, u64, u64, u64)", code.entry)
-        self._code = code
-        self._maps = maps
-        self._users = 1
-        self._is_open = True
-        for one in maps:
-            one.retain()
-
-    @property
-    def is_open(self) -> bool:
-        return self._is_open
-
-    @property
-    def id(self) -> int:
-        """The number under which the kernel lists the program."""
-        return self.fd
-
-    @property
-    def address(self) -> int:
-        """Of its struct program."""
-        return int(self.kernel.runtime.address_of(self._native))
-
-    @property
-    def type(self) -> ProgType:
-        return self.spec.type
-
-    @property
-    def native(self) -> Any:
-        """The runtime's struct program."""
-        return self._native
-
-    @property
-    def stats(self) -> RunStats:
-        """How often it ran, and for how long while the kernel's stats were on."""
-        return RunStats(int(self._native.runs), int(self._native.run_time_ns))
-
-    def run(self, cpu: SimCpu) -> int:
-        """r0 of one run on this CPU, on what was put there."""
-        r0 = int(self.kernel.runtime.program_run(cpu.pointer, self._native, cpu.page_address))
-        if cpu.pointer.fault:
-            cpu.raise_fault(self.spec.name)
-        return r0
-
-    def test_run(self, data: bytes = b"", ctx: bytes = b"", repeat: int = 1) -> TestRun:
-        """Runs on a packet and a context, as BPF_PROG_TEST_RUN (testrun.py); repeat runs follow each other natively.
-
-        Raises LoadError with Linux's errno for bytes that the type does not take, or if closed; NotSupportedError for
-        a type that has no test run."""
-        self.check_open("test run")
-        return self.kernel.test_run(self, self._code, data, ctx, repeat)
-
-    def run_on(self, context: Any, retval: int = 0) -> tuple[int, int]:
-        """One run on a struct of the runtime that is this type's context; (r0, what bpf_set_retval made of retval).
-        Raises LoadError if closed."""
-        self.check_open("run")
-        return self.kernel.run_on(self, self._code, context, retval)
-
-    def check_open(self, doing: str) -> None:
-        if not self._is_open:
-            raise LoadError(f"{doing}: program {self.spec.name} is closed", self.spec.name, _EBADF)
-
-    def repeat_on(self, cpu: int, count: int) -> int:
-        """Runs it count times on this CPU, beside what runs on others; the last return value. The caller is the only one
-        on the CPU."""
-        self.check_open("running")
-        one, runtime, state = self.kernel.cpu(cpu), self.kernel.runtime, self.kernel.state
-        runtime.sim_enter(state)
-        try:
-            return self._code.repeat(one.address, one.page_address, count)
-        finally:
-            runtime.sim_leave(state)
-
-    def retain(self) -> None:
-        self._users += 1
-
-    def release(self) -> None:
-        self._users -= 1
-        if not self._users and not self.kernel.is_needed(self):
-            self.kernel.retire(self._code)
-            for one in self._maps:
-                one.release()
-            self.kernel.forget(self)
-
-    def close(self) -> None:
-        with self.kernel.lock:
-            if self._is_open:
-                self._is_open = False
-                self.release()
-
-
-def _with_addresses(verified: VerifiedProgram) -> VerifiedProgram:
-    """verified with the addresses of the kernel functions whose addresses it loads: they are compared and nothing else."""
-    insns, types = list(verified.insns), native.kernel_types()
-    for slot, name in verified.spec.kernel_variables.items():
-        address = _KERNEL_FUNCTIONS_START + (types.function_id(name) or 0) * _FUNCTION_BYTES
-        insns[slot] = insns[slot]._replace(src=0, imm=_as_signed(address, 32))
-        insns[slot + 1] = insns[slot + 1]._replace(imm=_as_signed(address >> 32, 32))
-    return dataclasses.replace(verified, insns=tuple(insns)) if verified.spec.kernel_variables else verified
-
-
 def _with_entries(spec: MapSpec, entries: int) -> MapSpec:
     return dataclasses.replace(spec, max_entries=entries)
 
@@ -1020,8 +851,8 @@ def _pack_regs(regs: Mapping[str, int]) -> bytes:
     return _REGS_BYTES.pack(*(regs.get(name, 0) & _MASK64 for name in _REGS))
 
 
-def _as_signed(value: int, bits: int = 64) -> int:
-    return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+def _as_signed(value: int) -> int:
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _trace_line(content: bytes) -> TraceLine:

@@ -5,10 +5,8 @@ bytes that give the same VerifiedProgram again. Descriptors do not count, only w
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 
 from bcc_py.isa import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn, encode
@@ -26,7 +24,7 @@ def key_of(program: ProgramSpec, env: VerifierEnv, types_key: str) -> tuple[str,
     insns = [one._replace(imm=numbers[one.imm]) if _names_map(one) else one for one in program.insns]
     maps = [_map_key(env.maps[fd]) if fd in env.maps else "" for fd in numbers]
     return (
-        _own_digest(), encode(insns).hex(), program.type.name, program.expected_attach_type.name, program.license,
+        encode(insns).hex(), program.type.name, program.expected_attach_type.name, program.license,
         str(program.flags), program.attach_to, repr(sorted(program.kernel_functions.items())),
         repr(sorted(program.kernel_variables.items())), repr(program.functions),
         _digest(program.btf), repr(env.privileges), f"{env.insn_limit} {env.cpus}", types_key, *maps,
@@ -51,17 +49,6 @@ def _map_key(spec: MapSpec) -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest() if content else ""
-
-
-@functools.cache
-def _own_digest() -> str:
-    """Words for this verifier as it is installed: another one may see things differently."""
-    words = []
-    for one in sorted(os.scandir(os.path.dirname(__file__)), key=lambda entry: entry.name):
-        if one.name.endswith(".py"):
-            found = one.stat()
-            words.append(f"{one.name} {found.st_size} {found.st_mtime_ns}")
-    return _digest("\n".join(words).encode())
 
 
 def to_bytes(verified: VerifiedProgram) -> bytes:

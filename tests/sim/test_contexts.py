@@ -21,7 +21,8 @@ from bcc_py.errors import NotSupportedError
 from bcc_py.isa import assemble
 from bcc_py.kernel import Kernel, Map
 from bcc_py.linux.kernel import LinuxKernel
-from bcc_py.sim.kernel import SimKernel, SimProgram
+from bcc_py.sim.kernel import SimKernel
+from bcc_py.sim.program import SimProgram
 from bcc_py.sim.sockets import CLOSE, TCP, UDP, Endpoint
 from bcc_py.spec import MapSpec, ProgramSpec
 from cfront.uapi import HELPER_IDS, AttachType, MapType, ProgType

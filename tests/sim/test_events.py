@@ -135,6 +135,15 @@ def test_several_threads_lose_no_count(fixture: Any) -> None:
     assert sum(int(one) for one in fixture.bpf["count"].getvalue(0)) == 100_000
 
 
+def test_a_task_of_a_batch_lies_as_in_a_cpu(kernel: SimKernel) -> None:
+    """The runtime copies struct who over struct cpu's fields from pid on."""
+    ffi = kernel.runtime.ffi
+    fields = [name for name, _ in ffi.typeof("struct who").fields]
+    begin = ffi.offsetof("struct cpu", "pid")
+    assert len(fields) > 8
+    assert [ffi.offsetof("struct who", name) for name in fields] == [ffi.offsetof("struct cpu", name) - begin for name in fields]
+
+
 def test_nobody_attached_is_no_error(kernel: SimKernel) -> None:
     hook = kernel.hook(HookKind.TRACEPOINT, _SWITCH)
     assert hook.fire(bytes(64)) == 0 and hook.fire_batch(bytes(128), 64) == 2 and hook.fire_batch(b"", 64) == 0
@@ -212,7 +221,7 @@ def test_a_checked_kernel_tells_what_an_unsound_program_does(monkeypatch: pytest
     kernel = SimKernel(Script(), spec="sim:test", checked=True)
     insns = (Insn(0x18, 2, 0, 0, 1 << 20), Insn(0), Insn(0x0F, 1, 2), Insn(0x79, 0, 1), Insn(0x95))
     spec = ProgramSpec("unsound", "", ProgType.TRACEPOINT, insns)
-    monkeypatch.setattr(kernel, "_verified", lambda *_: VerifiedProgram(
+    monkeypatch.setattr("bcc_py.sim.kernel.verified_for_sim", lambda *_: VerifiedProgram(
         spec, insns, (Extent(0, 5, 0),), 0, 0, {3: "ctx"}, frozenset(range(5))))
     kernel.attach(kernel.load_program(spec), Hook(HookKind.TRACEPOINT, _SWITCH))
     hook = kernel.hook("tracepoint", _SWITCH)

@@ -12,7 +12,8 @@ from bcc_py.errors import KeyNotFound, MapError
 from bcc_py.kernel import Kernel, Map
 from bcc_py.linux import sys as linux_sys
 from bcc_py.linux.kernel import LinuxKernel
-from bcc_py.sim.kernel import SimKernel, SimProgram
+from bcc_py.sim.kernel import SimKernel
+from bcc_py.sim.program import SimProgram
 from bcc_py.spec import MapSpec
 from cfront.uapi import MapType, ProgType
 from tests.sim.quiet import Script, program

@@ -17,7 +17,8 @@ from bcc_py.elf import read_object
 from bcc_py.errors import KeyNotFound, MapError
 from bcc_py.kernel import Map
 from bcc_py.load import Loaded, load
-from bcc_py.sim.kernel import SimKernel, SimProgram
+from bcc_py.sim.kernel import SimKernel
+from bcc_py.sim.program import SimProgram
 from bcc_py.spec import MapSpec
 from cfront import compile
 from cfront.uapi import MapType, ProgType

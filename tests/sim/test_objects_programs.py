@@ -15,7 +15,8 @@ from bcc_py.errors import MapError
 from bcc_py.isa import assemble
 from bcc_py.kernel import Map, Program
 from bcc_py.sim import native
-from bcc_py.sim.kernel import SimKernel, SimProgram
+from bcc_py.sim.kernel import SimKernel
+from bcc_py.sim.program import SimProgram
 from bcc_py.sim.sockets import TCP, UDP, Endpoint
 from bcc_py.spec import MapSpec, ProgramSpec
 from cfront.ctype import Record

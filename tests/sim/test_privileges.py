@@ -10,9 +10,12 @@ import pytest
 from bcc_py.errors import MapError, VerifierError
 from bcc_py.isa import assemble
 from bcc_py.kernel import Program
+from bcc_py.sim import native
 from bcc_py.sim.kernel import SimKernel
+from bcc_py.sim.loading import verified_for_sim
 from bcc_py.sim.world import sim_kernel_from_spec
 from bcc_py.spec import MapSpec, ProgramSpec
+from bcc_py.verifier import VerifierEnv
 from cfront.uapi import MapType, ProgType
 from tests.sim.quiet import Script
 
@@ -72,8 +75,9 @@ def test_sums_that_the_code_is_to_mask() -> None:
     on = kernel(("bpf",))
     values = on.create_map(MapSpec("h", MapType.HASH, 4, 16, 4))
     spec = ProgramSpec("p", "", ProgType.SOCKET_FILTER, assemble(SUM.format(fd=values.fd)))
-    verified = on._verified(spec, {values.fd: values.spec})
-    again = on._verified(replace(spec, name="q"), {values.fd: values.spec})  # from the cache
+    env = VerifierEnv({values.fd: values.spec}, privileges=on.privileges, types=native.kernel_types())
+    verified = verified_for_sim(spec, env)
+    again = verified_for_sim(replace(spec, name="q"), env)  # from the cache
     assert set(verified.masks) == {9} and verified.masks[9][3] > 0
     assert again.masks == verified.masks and again.reached == verified.reached and again.functions == verified.functions
     on.close()

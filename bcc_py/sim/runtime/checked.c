@@ -1,6 +1,7 @@
 /* What checked programs ask before every access to memory, every call and every jump back: the tests' sanitizer. What a
-   verified program is allowed to touch is exactly what lies here: the used part of its functions' frames, its
-   context, and native memory that is the kernel's own (map values, records, packets). */
+   program may touch here is the used part of its functions' frames, its context, and native memory that is the kernel's own
+   (map values, records, packets). That is more than a verified program has at each moment: an access behind the end of one
+   map value is found where no other element of that map, and no other memory of the kernel, lies there. */
 
 enum { CHECKED_FRAMES = 512 };
 

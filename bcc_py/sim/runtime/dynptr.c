@@ -37,6 +37,15 @@ static u8 *dynptr_place(const struct dynptr *dynptr, u64 offset, u64 length)
     return (u8 *)dynptr->bytes + dynptr->offset + offset;
 }
 
+/* 0 where length bytes at offset may be written, and *place is where they lie. */
+static s64 dynptr_room(const struct dynptr *to, u64 offset, u64 length, u8 **place)
+{
+    *place = dynptr_place(to, (u32)offset, (u32)length);
+    if (!to->bytes || dynptr_is_read_only(to))
+        return -EINVAL;
+    return *place ? 0 : -E2BIG;
+}
+
 s64 bpf_dynptr_from_mem(struct cpu *cpu, u8 *memory, u64 size, u64 flags, struct dynptr *to)
 {
     (void)cpu;
@@ -153,45 +162,39 @@ s64 kfunc_bpf_dynptr_copy(struct cpu *cpu, const struct dynptr *to, u64 to_offse
 
 s64 kfunc_bpf_dynptr_memset(struct cpu *cpu, const struct dynptr *dynptr, u64 offset, u64 size, u64 byte)
 {
-    u8 *place = dynptr_place(dynptr, (u32)offset, (u32)size);
+    u8 *place;
+    s64 error = dynptr_room(dynptr, offset, size, &place);
     (void)cpu;
-    if (!dynptr->bytes || dynptr_is_read_only(dynptr))
-        return -EINVAL;
-    if (!place)
-        return -E2BIG;
-    memset(place, (u8)byte, (u32)size);
-    return 0;
+    if (!error)
+        memset(place, (u8)byte, (u32)size);
+    return error;
 }
 
 /* Reads into a dynptr what the helper of that name reads into memory. */
 s64 kfunc_bpf_probe_read_kernel_dynptr(struct cpu *cpu, const struct dynptr *to, u64 offset, u64 size, u64 address)
 {
-    u8 *place = dynptr_place(to, (u32)offset, (u32)size);
-    if (!to->bytes || dynptr_is_read_only(to))
-        return -EINVAL;
-    return place ? bpf_probe_read_kernel(cpu, place, size, address) : -E2BIG;
+    u8 *place;
+    s64 error = dynptr_room(to, offset, size, &place);
+    return error ? error : bpf_probe_read_kernel(cpu, place, size, address);
 }
 
 s64 kfunc_bpf_probe_read_user_dynptr(struct cpu *cpu, const struct dynptr *to, u64 offset, u64 size, u64 address)
 {
-    u8 *place = dynptr_place(to, (u32)offset, (u32)size);
-    if (!to->bytes || dynptr_is_read_only(to))
-        return -EINVAL;
-    return place ? bpf_probe_read_user(cpu, place, size, address) : -E2BIG;
+    u8 *place;
+    s64 error = dynptr_room(to, offset, size, &place);
+    return error ? error : bpf_probe_read_user(cpu, place, size, address);
 }
 
 s64 kfunc_bpf_probe_read_kernel_str_dynptr(struct cpu *cpu, const struct dynptr *to, u64 offset, u64 size, u64 address)
 {
-    u8 *place = dynptr_place(to, (u32)offset, (u32)size);
-    if (!to->bytes || dynptr_is_read_only(to))
-        return -EINVAL;
-    return place ? bpf_probe_read_kernel_str(cpu, place, size, address) : -E2BIG;
+    u8 *place;
+    s64 error = dynptr_room(to, offset, size, &place);
+    return error ? error : bpf_probe_read_kernel_str(cpu, place, size, address);
 }
 
 s64 kfunc_bpf_probe_read_user_str_dynptr(struct cpu *cpu, const struct dynptr *to, u64 offset, u64 size, u64 address)
 {
-    u8 *place = dynptr_place(to, (u32)offset, (u32)size);
-    if (!to->bytes || dynptr_is_read_only(to))
-        return -EINVAL;
-    return place ? bpf_probe_read_user_str(cpu, place, size, address) : -E2BIG;
+    u8 *place;
+    s64 error = dynptr_room(to, offset, size, &place);
+    return error ? error : bpf_probe_read_user_str(cpu, place, size, address);
 }
