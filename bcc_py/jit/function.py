@@ -17,7 +17,7 @@ from bcc_py.jit.memory import Memory, function_name
 from bcc_py.jit.target import Inline, NativeMap
 from cfront.uapi import HELPER_IDS
 
-__all__ = ["Function"]
+__all__ = ["Function", "is_jump", "jump_target"]
 
 _LD, _LDX, _ST, _STX, _ALU, _JMP, _JMP32, _ALU64 = range(8)
 _LDDW, _CALL, _EXIT, _JA, _JA32, _MAY_GOTO = 0x18, 0x85, 0x95, 0x05, 0x06, 0xE5
@@ -33,6 +33,16 @@ _NAMES = {number: name for name, number in HELPER_IDS.items()}
 _TAIL_CALL, _LOOP = HELPER_IDS["tail_call"], HELPER_IDS["loop"]
 _SIGNATURE = re.compile(r"define [^@]*?(void|ptr|i\d+) @\"?([\w.]+)\"?\(([^)]*)\)")
 _TYPE = re.compile(r"^(ptr|i\d+)")
+
+
+def is_jump(insn: Insn) -> bool:
+    """Whether control may go on elsewhere than behind it, in the same function."""
+    return insn.code & 7 in (_JMP, _JMP32) and insn.code not in (_CALL, _EXIT)
+
+
+def jump_target(slot: int, insn: Insn) -> int:
+    """The slot where the jump in this slot goes to."""
+    return slot + 1 + (insn.imm if insn.code == _JA32 else insn.off)
 
 
 class Function(Memory):
@@ -70,15 +80,11 @@ class Function(Memory):
         leaders = {self.start}
         for slot in range(self.start, self.end):
             one = self.insns[slot]
-            if one.code & 7 in (_JMP, _JMP32) and one.code not in (_CALL, _EXIT):
-                leaders.add(self._jump_target(slot, one))
+            if is_jump(one):
+                leaders.add(jump_target(slot, one))
                 leaders.add(slot + 1)
         leaders.discard(self.end)
         return leaders
-
-    @staticmethod
-    def _jump_target(slot: int, insn: Insn) -> int:
-        return slot + 1 + (insn.imm if insn.code == _JA32 else insn.off)
 
     def _emit_entry(self) -> None:
         arguments = ", ".join(["ptr %cpu", *(f"i64 %a{n}" for n in range(1, 6))])
@@ -165,7 +171,7 @@ class Function(Memory):
             return False
         if insn.code == _CALL:
             return self._emit_call(slot, insn)
-        goal = self._jump_target(slot, insn)
+        goal = jump_target(slot, insn)
         if self.target.is_checked and goal <= slot:
             answer = self._service(slot, "check_turn", str(slot))
             self._leave_unless(self._value(f"icmp eq i64 {answer}, 0"))

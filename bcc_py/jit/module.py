@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 
 from bcc_py.isa import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
-from bcc_py.jit.function import Function
+from bcc_py.jit.function import Function, is_jump, jump_target
 from bcc_py.jit.target import NativeTarget, Verified
 
-__all__ = ["llvm_ir", "map_numbers"]
+__all__ = ["is_straight", "llvm_ir", "map_numbers"]
 
 _LDDW = 0x18
 _NAME = re.compile(r"@\"?([\w.]+)\"?")
@@ -33,6 +33,13 @@ def map_numbers(program: Verified) -> dict[int, int]:
         one.imm for slot, one in enumerate(program.insns)
         if one.code == _LDDW and one.src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE) and slot in program.reached)
     return {fd: number for number, fd in enumerate(fds)}
+
+
+def is_straight(program: Verified) -> bool:
+    """Whether the program is one function without a jump back."""
+    return len(program.functions) == 1 and not any(
+        jump_target(slot, one) <= slot for slot, one in enumerate(program.insns)
+        if slot in program.reached and is_jump(one))
 
 
 def llvm_ir(program: Verified, target: NativeTarget) -> str:

@@ -14,7 +14,7 @@ import cffi
 
 from bcc_py.isa import encode
 from bcc_py.jit.link import CodeObject, host_name, link, make_assembly, make_object
-from bcc_py.jit.module import llvm_ir, map_numbers
+from bcc_py.jit.module import is_straight, llvm_ir, map_numbers
 from bcc_py.jit.target import NativeMap, NativeTarget, Verified
 from bcc_py.spec import ProgramSpec
 
@@ -105,7 +105,7 @@ def compile_program(program: Verified, target: NativeTarget, keep: _Keep | None 
     numbers = map_numbers(program)
 
     def build() -> bytes:
-        return make_object(llvm_ir(program, target)).to_bytes()
+        return make_object(llvm_ir(program, target), is_straight=is_straight(program)).to_bytes()
 
     if keep is None or target.is_hardened or target.observe:
         kept = build()
@@ -117,7 +117,7 @@ def compile_program(program: Verified, target: NativeTarget, keep: _Keep | None 
 
 def native_assembly(program: Verified, target: NativeTarget) -> str:
     """The assembly text compile_program would link, for people."""
-    return make_assembly(llvm_ir(program, target))
+    return make_assembly(llvm_ir(program, target), is_straight=is_straight(program))
 
 
 def _address_of(target: NativeTarget, fds: Mapping[int, int], symbol: str) -> int:

@@ -21,6 +21,7 @@ _TEXT = """
 struct record { s32 status; u8 build_id[20]; u64 offset; };
 struct stack { struct record rows[8]; };
 BPF_STACK_TRACE_BUILDID(stacks, 16);
+BPF_STACK_TRACE_BUILDID(kernel_stacks, 16); /* of its own: two stacks may have the same id, and the second would stay */
 BPF_ARRAY(plain, struct stack, 1);
 BPF_ARRAY(ips, struct ips { u64 at[8]; }, 1);
 BPF_ARRAY(said, s64, 8);
@@ -34,7 +35,7 @@ SEC("tracepoint/syscalls/sys_enter_getppid") int run(void *ctx)
     say(0, bpf_get_stack(ctx, to, sizeof(*to), 1 << 8 | 1 << 11));
     say(1, bpf_get_stack(ctx, addresses, sizeof(*addresses), 1 << 8));
     say(2, bpf_get_stackid(ctx, &stacks, 1 << 8 | 1 << 10));
-    say(3, bpf_get_stackid(ctx, &stacks, 1 << 10));
+    say(3, bpf_get_stackid(ctx, &kernel_stacks, 1 << 10));
     say(4, bpf_get_stackid(ctx, &stacks, 1 << 8 | 1 << 11));
     say(5, bpf_get_stack(ctx, to, 31, 1 << 8 | 1 << 11));
     bpf_get_stack(ctx, to, sizeof(*to), 1 << 8 | 1 << 11);
@@ -65,7 +66,8 @@ def _got(loaded: Loaded) -> tuple[list[int], list[_Row], list[int], list[_Row], 
     zero = bytes(4)
     said = [int.from_bytes(loaded.maps["said"].lookup(struct.pack("<I", at)) or b"", "little", signed=True) for at in range(6)]
     ips = [one for (one,) in struct.iter_unpack("<Q", loaded.maps["ips"].lookup(zero) or b"") if one]
-    user, kernel = (_rows(loaded.maps["stacks"].lookup(struct.pack("<I", id))) for id in said[2:4])
+    user, kernel = (_rows(loaded.maps[name].lookup(struct.pack("<I", id)))
+                    for name, id in zip(("stacks", "kernel_stacks"), said[2:4], strict=True))
     return said, _rows(loaded.maps["plain"].lookup(zero)), ips, user, kernel
 
 
