@@ -3,7 +3,7 @@
 programs    one run of twelve programs, ns (Linux: BPF_PROG_TEST_RUN's own duration), and the geometric mean of the ratios
 operations  one operation on a map within a program, ns: the program loops over it, the empty loop is taken away
 replay      events a second through fire_batch, on one CPU and on two
-consumers   ns an event from a ring to a Python callback as a typed event, and in one batch as a NumPy array
+consumers   ns an event from a ring to a Python callback as a typed event, beside BCC on Linux, and in one batch as a NumPy array
 code        ms to make a tool's code (of all its programs) with LLVM warm, and to take it from the cache
 
 Each figure is the median of ROUNDS rounds in which both kernels take turns, on the same bytecode. "-" stands where there is
@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 from bcc_py.bpf import BPF, kernel_from_spec
 from bcc_py.elf import read_object
@@ -26,6 +29,7 @@ from bcc_py.kernel import Kernel
 from bcc_py.load import Loaded, load
 from cfront import compile
 from tests.bench import programs
+from tests.bench.compile import SYSTEM_PYTHON, missing_peer
 
 ROUNDS = 7
 _TARGET_NS = 60_000_000  # of one measurement
@@ -182,12 +186,57 @@ def _drain(bpf: BPF) -> None:
 # ---- consumers
 
 
+class _Peer:
+    """BCC reading the same kind of ring on Linux, where this machine has it."""
+
+    def __init__(self, ring: str) -> None:
+        self._child: subprocess.Popen[str] | None = None
+        why = missing_peer()
+        if not why:
+            self._child = subprocess.Popen(
+                [SYSTEM_PYTHON, str(Path(__file__).with_name("bcc_consumer.py")), str(_RING_EVENTS), ring],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            why = "" if self._read() else "it does not run here"
+        if why:
+            print(f"no BCC to compare with: {why}")
+            self.close()
+
+    def _read(self) -> str:
+        assert self._child is not None and self._child.stdout is not None
+        return self._child.stdout.readline()
+
+    def round(self) -> float:
+        """ns an event; 0 if there is no peer."""
+        if self._child is None or self._child.stdin is None:
+            return 0
+        self._child.stdin.write("\n")
+        self._child.stdin.flush()
+        ns, count = self._read().split()
+        assert int(count) == _RING_EVENTS, f"BCC saw {count} events"
+        return float(ns)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.communicate()
+            self._child = None
+
+
 def bench_consumers(sim: Kernel, linux: Kernel | None) -> None:
+    """Both consumers take turns on one CPU: a slow minute of one is then slow for both."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        _consumers()
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _consumers() -> None:
     contexts = _contexts(_RING_EVENTS)
     perf = _EXECS.replace("BPF_RINGBUF_OUTPUT(events, 4096)", "BPF_PERF_OUTPUT(events)").replace(
         "struct event *e = events.ringbuf_reserve(sizeof(*e));\n    if (!e) return 0;", "struct event one = {}, *e = &one;").replace(
         "events.ringbuf_submit(e, 0)", "events.perf_submit(args, e, sizeof(*e))")
-    print(f"{'consumer':28} {'ns/event':>10}")
+    print(f"{'consumer':28} {'ns/event':>10} {'BCC':>8} {'ratio':>6}")
     for name, text in (("ring buffer", _EXECS), ("perf buffer", perf)):
         with BPF(text=text, kernel="sim:shell") as bpf:
             hook = bpf.kernel.hook("tracepoint", "raw_syscalls:sys_enter")  # type: ignore[attr-defined]
@@ -203,17 +252,24 @@ def bench_consumers(sim: Kernel, linux: Kernel | None) -> None:
             else:
                 table.open_perf_buffer(on_ring, page_cnt=4096)
                 poll = functools.partial(bpf.perf_buffer_poll, 0)
-            times, batches = [], []
+            times, batches, theirs = [], [], []
+            peer = _Peer(name.split()[0])
             for _ in range(ROUNDS):
-                hook.fire_batch(contexts, _CONTEXT_BYTES)
-                before, begin = len(seen), time.thread_time_ns()
-                poll()
+                for _ in range(2):  # the first for the caches, which are the peer's by now; it does the same
+                    hook.fire_batch(contexts, _CONTEXT_BYTES)
+                    before, begin = len(seen), time.thread_time_ns()
+                    poll()
                 times.append((time.thread_time_ns() - begin) / max(len(seen) - before, 1))
-                hook.fire_batch(contexts, _CONTEXT_BYTES)
-                begin = time.thread_time_ns()
-                count = len(table.read_batch())
+                theirs.append(peer.round())
+                for _ in range(2):
+                    hook.fire_batch(contexts, _CONTEXT_BYTES)
+                    begin = time.thread_time_ns()
+                    count = len(table.read_batch())
                 batches.append((time.thread_time_ns() - begin) / max(count, 1))
-            print(f"{name + ', callback':28} {statistics.median(times):>10.0f}")
+            peer.close()
+            other = statistics.median(theirs)
+            beside = f"{other:>8.0f} {statistics.median(times) / other:>6.2f}" if other else f"{'-':>8} {'-':>6}"
+            print(f"{name + ', callback':28} {statistics.median(times):>10.0f} {beside}")
             print(f"{name + ', read_batch':28} {statistics.median(batches):>10.1f}")
 
 
