@@ -131,14 +131,17 @@ class Machines:
         fds = range(1000, 1000 + len(MAPS))
         spec = ProgramSpec("random", "", sample.type, sample.insns(fds))
         env = VerifierEnv(dict(zip(fds, MAPS, strict=True)), cpus=self._checked.cpus, insn_limit=_INSN_LIMIT)
-        if mine != theirs:
-            if mine != self._thread.submit(self._simulated, self._other, sample).result():
-                return Outcome("not compared", "it depends on addresses or on unwritten stack")
-            kinds = derive(spec, replace(env, insn_limit=_MANY_INSNS), is_forgetful=True)
-            if kinds is not None and kinds.reads_addresses(spec.insns):
-                return Outcome("not compared", "it depends on addresses or on unwritten stack")
-            return Outcome("differs", f"{_difference(mine, theirs)}")
-        return self._checked_run(sample, mine, derive(spec, env))
+        outcome = Outcome("differs", _difference(mine, theirs)) if mine != theirs else self._checked_run(sample, mine, derive(spec, env))
+        if outcome.kind == "differs" and self._is_anybodys(sample, mine, spec, env):
+            return Outcome("not compared", "it depends on addresses or on unwritten stack")
+        return outcome
+
+    def _is_anybodys(self, sample: Sample, mine: Result, spec: ProgramSpec, env: VerifierEnv) -> bool:
+        """Whether the result depends on where things lie, or on unwritten stack."""
+        if mine != self._thread.submit(self._simulated, self._other, sample).result():
+            return True
+        kinds = derive(spec, replace(env, insn_limit=_MANY_INSNS), is_forgetful=True)
+        return kinds is not None and kinds.reads_addresses(spec.insns)
 
     def _checked_run(self, sample: Sample, mine: Result, derived: Derived | None) -> Outcome:
         self._notes.clear()
