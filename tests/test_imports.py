@@ -57,6 +57,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.jit": (*_SPECS, "bcc_py.jit"),
     "bcc_py.sim": (*_KERNEL, "bcc_py.cache", "bcc_py.jit", "bcc_py.verifier", "bcc_py.syscalls", "bcc_py.sim", "cfront"),
     "bcc_py.linux": (*_KERNEL, "bcc_py.cache", "bcc_py.linux"),
+    "bcc_py.linux.syscall_probe": (*_KERNEL, "bcc_py.syscalls", "bcc_py.verifier"),
     "bcc_py.table": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.rings", "bcc_py.spec", "bcc_py.hist", "cfront.btf", "cfront.ctype", "cfront.uapi"),
     "bcc_py.bpf": ("bcc_py", "cfront"),
     "bcc_py.verdict": (*_SPECS, "bcc_py.elf", "bcc_py.load", "bcc_py.verifier"),

@@ -33,7 +33,6 @@ _PROGRAM_TYPES = {
 }
 # a program for one of these names its target when it is loaded
 _LOADED_FOR = (HookKind.BTF_TRACEPOINT, HookKind.FENTRY, HookKind.FEXIT, HookKind.LSM)
-_SYSCALL_ENTRY = re.compile(r"(?:__(?:x64|arm64|s390x|riscv|loongarch)_)?sys_(?P<name>\w+)$")
 
 
 class LinuxLink:
@@ -124,12 +123,6 @@ def _did_you_mean(name: str) -> str:
 
 
 def _attach_kprobe(program_fd: int, hook: Hook) -> tuple[int, ...]:
-    entry = _SYSCALL_ENTRY.match(hook.name)
-    if entry and not feature.has("kprobe"):
-        side = "exit" if hook.kind is HookKind.KRETPROBE else "enter"
-        raise NotSupportedError(
-            f"attaching to {hook}: this kernel has no kprobes (attach to tracepoint syscalls:sys_{side}_{entry['name']}"
-            " instead)", "kprobe", feature.FEATURES["kprobe"].since)
     feature.require("kprobe", f"attaching to {hook}")
     pmu_type, return_bit = _kprobe_pmu(hook)
     event_fd = sys.kprobe_event_open(

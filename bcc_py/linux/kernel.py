@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import importlib
 import mmap
 import os
 import re
@@ -28,7 +29,7 @@ from typing import BinaryIO, cast
 
 from bcc_py import isa
 from bcc_py.cache import cached
-from bcc_py.errors import LoadError, MapError, NotSupportedError, ObjectError, VerifierError
+from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError, ObjectError, VerifierError
 from bcc_py.kernel import (
     Link,
     Map,
@@ -48,10 +49,10 @@ from bcc_py.linux.config import config
 from bcc_py.linux.map import Closable, LinuxMap
 from bcc_py.linux.ring import PerfBuffer, RingBuffer
 from bcc_py.rings import Records
-from bcc_py.spec import Hook, MapSpec, ProgramSpec, Sharing
+from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
 from cfront.btf import Btf, JoinedTypes, TypeSource
 from cfront.tracepoint import TracepointFormat, TracepointTypes, parse_format
-from cfront.uapi import AttachType, MapType
+from cfront.uapi import AttachType, MapType, ProgType
 
 __all__ = ["LinuxKernel", "LinuxMap", "LinuxProgram"]
 
@@ -301,8 +302,26 @@ class LinuxKernel:
         return (fd, functions, lines) if fd >= 0 else None
 
     def attach(self, program: Program, hook: Hook) -> Link:
-        """A link. Raises AttachError, NotSupportedError."""
+        """A link. Where the kernel has no kprobes, one on a system call is served by raw_syscalls (syscall_probe.py).
+        Raises AttachError, NotSupportedError."""
+        if program.spec.type is ProgType.KPROBE and hook.kind in (HookKind.KPROBE, HookKind.KRETPROBE) and not feature.has("kprobe"):
+            return self._attach_made_over(program, hook)
         link = _Link(attach.attach(program.fd, program.spec.type, hook), self._live.discard)
+        self._live.add(link)
+        return link
+
+    def _attach_made_over(self, program: Program, hook: Hook) -> Link:
+        if hook.name not in self._symbols:
+            raise AttachError(f"attaching to {hook}: this kernel has no such function", str(hook))
+        maps = {one.fd: one.spec for one in self._live if isinstance(one, LinuxMap)}
+        made_over = importlib.import_module("bcc_py.linux.syscall_probe").made_over  # which brings the verifier
+        spec, place = made_over(program.spec, hook, self._symbols[hook.name], maps, self.types)
+        other = self.load_program(spec)
+        try:
+            link = _Link(attach.attach(other.fd, other.spec.type, place), self._live.discard)
+        finally:
+            other.close()  # its link keeps it
+        link.hook = hook
         self._live.add(link)
         return link
 
