@@ -7,45 +7,36 @@ implementations, load.py, table.py and cfront."""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import importlib
-import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import cfront
+from bcc_py.asking import DEFAULT_KERNEL, default_spec, set_kernel_opener
+from bcc_py.attaching import BY_TYPES, PREFIXES, Attaching, Function, as_text, program_kind
 from bcc_py.cache import cached
 from bcc_py.elf import read_object
-from bcc_py.errors import AttachError, BpfError, LoadError, NotSupportedError
+from bcc_py.errors import LoadError
 from bcc_py.isa import disassemble, encode
 from bcc_py.kernel import Kernel, Link, Map, Program, Ring, TraceLine
 from bcc_py.linux.kernel import LinuxKernel
-from bcc_py.load import load_maps, relocate, with_type
-from bcc_py.spec import Hook, HookKind, ObjectSpec
+from bcc_py.load import load_maps, relocate
+from bcc_py.spec import Hook, HookKind, ObjectSpec, ProgramSpec
 from bcc_py.table import PerfEventArray, RingBuf, Table, table_for
 from cfront.btf import Btf
 from cfront.ctype import CType
-from cfront.uapi import ProgType, version_code
+from cfront.uapi import AttachType, ProgType, version_code
 
 __all__ = ["BPF", "DEFAULT_KERNEL", "Function", "kernel_from_spec"]
 
-DEFAULT_KERNEL = "sim"
-_PREFIXES = {
-    "kprobe__": HookKind.KPROBE, "kretprobe__": HookKind.KRETPROBE, "tracepoint__": HookKind.TRACEPOINT,
-    "raw_tracepoint__": HookKind.RAW_TRACEPOINT,
-}
-# names that ask for hooks which no kernel here can serve yet
-_LATER_PREFIXES = {"kfunc__": "fentry", "kretfunc__": "fexit", "lsm__": "LSM"}
-_PROGRAM_TYPES = {
-    HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.TRACEPOINT: ProgType.TRACEPOINT,
-    HookKind.RAW_TRACEPOINT: ProgType.RAW_TRACEPOINT,
-}
-_SYSCALL_PREFIXES = ("sys_", "__x64_sys_", "__x32_compat_sys_", "__ia32_compat_sys_", "__arm64_sys_", "__s390x_sys_",
-                     "__s390_sys_", "__riscv_sys_")
+_ATTACHED_LATER = frozenset(("bpf_iter__",))  # names that only say what to load a function as
 
 
 def kernel_from_spec(spec: str) -> Kernel:
@@ -67,10 +58,6 @@ def kernel_from_spec(spec: str) -> Kernel:
     return kernel
 
 
-def _text(given: str | bytes) -> str:
-    return given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else given
-
-
 def _found_file(name: str) -> str:
     """A source file as named from the current directory, else from the script's."""
     beside = Path(sys.argv[0]).resolve().parent / name
@@ -80,26 +67,17 @@ def _found_file(name: str) -> str:
     return str(found)
 
 
-class Function:
-    """A loaded program, as load_func gives it. fd: its descriptor on the kernel."""
-
-    def __init__(self, bpf: BPF, name: str, program: Program) -> None:
-        self.bpf = bpf
-        self.name = name
-        self.program = program
-
-    @property
-    def fd(self) -> int:
-        return self.program.fd
+set_kernel_opener(kernel_from_spec)
 
 
-class BPF:
+class BPF(Attaching):
     """One compiled text, live on a kernel.
 
-    text or src_file: C in BCC's dialect. cflags: -D, -U, -I and -w. debug: accepted for BCC's sake. kernel: a
-    spec ("sim", "replay:FILE", "linux"), or a Kernel, which then stays open when this closes; by default
-    $BCC_PY_KERNEL, else "sim". Functions named kprobe__F, kretprobe__F, tracepoint__CAT__EVENT (TRACEPOINT_PROBE)
-    and raw_tracepoint__EVENT are attached at once, in alphabetical order.
+    text or src_file: C in BCC's dialect. cflags: -D, -U, -I and -w. debug: DEBUG_* of bcc_py.debug, what to print of it.
+    kernel: a spec ("sim", "replay:FILE", "linux"), or a Kernel, which then stays open when this closes; by default
+    $BCC_PY_KERNEL, else "sim". hdr_file, allow_rlimit and device are accepted for BCC's sake. Functions named kprobe__F,
+    kretprobe__F, tracepoint__CAT__EVENT (TRACEPOINT_PROBE), raw_tracepoint__EVENT, kfunc__MODULE__F and kretfunc__MODULE__F
+    (KFUNC_PROBE, KRETFUNC_PROBE), kmod_ret__F and lsm__HOOK are attached at once, in alphabetical order.
 
     warnings: what the compiler found doubtful in the text, as texts; they also go to the logger "bcc_py", which
     prints them to stderr unless logging is configured otherwise. The flag -w asks for none.
@@ -109,20 +87,40 @@ class BPF:
     SOCKET_FILTER = ProgType.SOCKET_FILTER
     KPROBE = ProgType.KPROBE
     SCHED_CLS = ProgType.SCHED_CLS
+    SCHED_ACT = ProgType.SCHED_ACT
     TRACEPOINT = ProgType.TRACEPOINT
     XDP = ProgType.XDP
     PERF_EVENT = ProgType.PERF_EVENT
+    CGROUP_SKB = ProgType.CGROUP_SKB
+    CGROUP_SOCK = ProgType.CGROUP_SOCK
+    LWT_IN = ProgType.LWT_IN
+    LWT_OUT = ProgType.LWT_OUT
+    LWT_XMIT = ProgType.LWT_XMIT
+    SOCK_OPS = ProgType.SOCK_OPS
+    SK_SKB = ProgType.SK_SKB
+    CGROUP_DEVICE = ProgType.CGROUP_DEVICE
+    SK_MSG = ProgType.SK_MSG
     RAW_TRACEPOINT = ProgType.RAW_TRACEPOINT
+    CGROUP_SOCK_ADDR = ProgType.CGROUP_SOCK_ADDR
+    CGROUP_SOCKOPT = ProgType.CGROUP_SOCKOPT
+    TRACING = ProgType.TRACING
+    LSM = ProgType.LSM
+    # enum xdp_action, and how attach_xdp attaches
+    XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
+    XDP_FLAGS_UPDATE_IF_NOEXIST, XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_REPLACE = (
+        1 << bit for bit in range(5))
+    CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
 
     def __init__(
         self, src_file: str | bytes = "", hdr_file: str | bytes = "", text: str | bytes | None = None, debug: int = 0,
-        cflags: Sequence[str | bytes] = (), *, kernel: Kernel | str | None = None,
+        cflags: Sequence[str | bytes] = (), usdt_contexts: Sequence[Any] = (), allow_rlimit: bool = True,
+        device: str | bytes | None = None, attach_usdt_ignore_pid: bool = False, *, kernel: Kernel | str | None = None,
     ) -> None:
         if bool(src_file) == (text is not None):
             raise ValueError("BPF() takes either text or src_file")
         self.debug = debug
-        filename = _found_file(_text(src_file)) if src_file else "<text>"
-        content = Path(filename).read_text(errors="surrogateescape") if src_file else _text(text or "")
+        filename = _found_file(as_text(src_file)) if src_file else "<text>"
+        content = Path(filename).read_text(errors="surrogateescape") if src_file else as_text(text or "")
         self._owns_kernel = kernel is None or isinstance(kernel, str)
         self.kernel = self._open_kernel(kernel)
         self.warnings: tuple[str, ...] = ()
@@ -132,7 +130,7 @@ class BPF:
         self._links: dict[tuple[Hook, str], Link] = {}
         self._is_closed = False
         try:
-            self._spec: ObjectSpec = self._compile(content, filename, [_text(one) for one in cflags])
+            self._spec: ObjectSpec = self._compile(content, filename, [as_text(one) for one in cflags])
             self._btf = Btf(self._spec.btf) if self._spec.btf else None
             self._maps = load_maps(self._spec, self.kernel)
             self._autoload()
@@ -143,7 +141,7 @@ class BPF:
     @staticmethod
     def _open_kernel(kernel: Kernel | str | None) -> Kernel:
         if kernel is None:
-            kernel = os.environ.get("BCC_PY_KERNEL") or DEFAULT_KERNEL
+            kernel = default_spec()
         return kernel_from_spec(kernel) if isinstance(kernel, str) else kernel
 
     def _compile(self, text: str, filename: str, cflags: list[str]) -> ObjectSpec:
@@ -176,18 +174,38 @@ class BPF:
 
     # -- programs
 
-    def load_func(self, func_name: str | bytes, prog_type: int = ProgType.KPROBE) -> Function:
-        """Loads a function of the text as a program of this type, once. Raises LoadError if there is none."""
-        name = _text(func_name)
+    def load_func(
+        self, func_name: str | bytes, prog_type: int = ProgType.KPROBE, device: str | bytes | None = None, attach_type: int = -1
+    ) -> Function:
+        """Loads a function of the text as a program of this type, once. attach_type: BPFAttachType, for types that must know
+        when loaded what they will be attached as. The function's section, or a name that asks for a hook by types
+        (kfunc__ and so on), goes before both. Raises LoadError if there is no such function."""
+        name = as_text(func_name)
         known = self.funcs.get(name)
         if known is None:
-            spec = self._spec.programs.get(name)
-            if spec is None:
-                raise LoadError(f"loading {name}: the text has no such function (it has {self._names()})", name)
-            typed = with_type(spec, {name: ProgType(prog_type)})
-            program = self.kernel.load_program(relocate(typed, self._maps))
-            known = self.funcs[name] = Function(self, name, program)
+            program = self.kernel.load_program(relocate(self._typed(name, prog_type, attach_type), self._maps))
+            known = self.funcs[name] = self._function(name, program)
         return known
+
+    def _function(self, name: str, program: Program) -> Function:
+        return Function(self, name, program)
+
+    def _typed(self, name: str, prog_type: int, attach_type: int) -> ProgramSpec:
+        """The function as it is to be loaded."""
+        spec = self._spec.programs.get(name)
+        if spec is None:
+            raise LoadError(f"Unknown program {name} (the text has {self._names()})", name)
+        if spec.type is not ProgType.UNSPEC:
+            return spec
+        kind = next((kind for prefix, kind in PREFIXES.items() if name.startswith(prefix)), None)
+        if kind in BY_TYPES:
+            prefix = next(one for one in PREFIXES if name.startswith(one))
+            type, needed = program_kind(kind)
+            target = self._named_hook(kind, name.removeprefix(prefix)).name
+            return dataclasses.replace(
+                spec, type=type, expected_attach_type=needed, attach_to=f"bpf_lsm_{target}" if kind is HookKind.LSM else target)
+        wanted = AttachType(attach_type) if attach_type >= 0 else spec.expected_attach_type
+        return dataclasses.replace(spec, type=ProgType(prog_type), expected_attach_type=wanted)
 
     def load_funcs(self, prog_type: int = ProgType.KPROBE) -> list[Function]:
         """Loads every function of the text."""
@@ -206,122 +224,15 @@ class BPF:
 
     def _autoload(self) -> None:
         for name in sorted(self._spec.programs):
-            later = next((word for prefix, word in _LATER_PREFIXES.items() if name.startswith(prefix)), "")
-            if later:
-                raise NotSupportedError(f"attaching {name}: {later} programs are not supported yet (use kprobe__)", later)
-            for prefix, kind in _PREFIXES.items():
-                if name.startswith(prefix):
-                    self._attach(self._named_hook(kind, name.removeprefix(prefix)), name)
-
-    def _named_hook(self, kind: HookKind, target: str) -> Hook:
-        if kind is HookKind.TRACEPOINT:
-            return Hook(kind, target.replace("__", ":", 1))
-        if kind in (HookKind.KPROBE, HookKind.KRETPROBE):
-            target = _text(self.fix_syscall_fnname(target))
-        return Hook(kind, target)
-
-    # -- attaching
-
-    def _attach(self, hook: Hook, name: str) -> None:
-        if (hook, name) in self._links:
-            raise AttachError(f"attaching {name} to {hook}: it is attached there already", hook.name)
-        program = self.load_func(name, _PROGRAM_TYPES[hook.kind]).program
-        self._links[hook, name] = self.kernel.attach(program, hook)
-
-    def _attach_matching(self, kind: HookKind, pattern: str, names: Iterator[str] | Sequence[str], fn_name: str) -> None:
-        """Attaches to every name that matches; an error only if none could be."""
-        matches = [one for one in names if re.fullmatch(pattern, one)]
-        if not matches:
-            raise AttachError(f"attaching {fn_name}: no {kind.value} matches {pattern!r}", pattern)
-        failures: list[BpfError] = []
-        for one in matches:
-            try:
-                self._attach(Hook(kind, one), fn_name)
-            except (AttachError, NotSupportedError) as error:
-                failures.append(error)
-        if len(failures) == len(matches):
-            raise failures[0]
-
-    def _detach(self, hook: Hook, fn_name: str = "") -> None:
-        found = [key for key in self._links if key[0] == hook and (not fn_name or key[1] == fn_name)]
-        if not found:
-            raise AttachError(f"detaching {hook}: it is not attached", hook.name)
-        for key in found:
-            self._links.pop(key).close()
-
-    def attach_kprobe(
-        self, event: str | bytes = "", event_off: int = 0, fn_name: str | bytes = "", event_re: str | bytes = ""
-    ) -> BPF:
-        """Attaches fn_name to the entry of a kernel function, or to all that match event_re."""
-        if event_re:
-            self._attach_matching(HookKind.KPROBE, _text(event_re), list(self.kernel.functions()), _text(fn_name))
-        else:
-            self._attach(Hook(HookKind.KPROBE, _text(event), event_off), _text(fn_name))
-        return self
-
-    def attach_kretprobe(
-        self, event: str | bytes = "", fn_name: str | bytes = "", event_re: str | bytes = "", maxactive: int = 0
-    ) -> BPF:
-        """Attaches fn_name to the return of a kernel function, or of all that match event_re."""
-        if event_re:
-            self._attach_matching(HookKind.KRETPROBE, _text(event_re), list(self.kernel.functions()), _text(fn_name))
-        else:
-            self._attach(Hook(HookKind.KRETPROBE, _text(event)), _text(fn_name))
-        return self
-
-    def attach_tracepoint(self, tp: str | bytes = "", tp_re: str | bytes = "", fn_name: str | bytes = "") -> BPF:
-        """Attaches fn_name to the tracepoint "category:event", or to all that match tp_re."""
-        if tp_re:
-            self._attach_matching(HookKind.TRACEPOINT, _text(tp_re), list(self.kernel.tracepoints()), _text(fn_name))
-        else:
-            self._attach(Hook(HookKind.TRACEPOINT, _text(tp)), _text(fn_name))
-        return self
-
-    def attach_raw_tracepoint(self, tp: str | bytes = "", fn_name: str | bytes = "") -> BPF:
-        """Attaches fn_name to a raw tracepoint, by the event's name."""
-        self._attach(Hook(HookKind.RAW_TRACEPOINT, _text(tp)), _text(fn_name))
-        return self
-
-    def detach_kprobe(self, event: str | bytes, fn_name: str | bytes = "") -> None:
-        self._detach(Hook(HookKind.KPROBE, _text(event)), _text(fn_name))
-
-    def detach_kretprobe(self, event: str | bytes, fn_name: str | bytes = "") -> None:
-        self._detach(Hook(HookKind.KRETPROBE, _text(event)), _text(fn_name))
-
-    def detach_tracepoint(self, tp: str | bytes) -> None:
-        self._detach(Hook(HookKind.TRACEPOINT, _text(tp)))
-
-    def detach_raw_tracepoint(self, tp: str | bytes) -> None:
-        self._detach(Hook(HookKind.RAW_TRACEPOINT, _text(tp)))
-
-    def num_open_kprobes(self) -> int:
-        """How many kernel functions' entries and returns are attached to."""
-        return len({hook for hook, _ in self._links if hook.kind in (HookKind.KPROBE, HookKind.KRETPROBE)})
-
-    def num_open_tracepoints(self) -> int:
-        return len({hook for hook, _ in self._links if hook.kind is HookKind.TRACEPOINT})
-
-    def get_syscall_prefix(self) -> bytes:
-        """What the kernel puts before a system call's name in the name of its entry function."""
-        return self.kernel.syscall_prefix().encode()
-
-    def get_syscall_fnname(self, name: str | bytes) -> bytes:
-        """The entry function of a system call."""
-        return self.get_syscall_prefix() + _text(name).encode()
-
-    def fix_syscall_fnname(self, name: str | bytes) -> bytes:
-        """name, with another architecture's system-call prefix replaced by this kernel's."""
-        text = _text(name)
-        for prefix in _SYSCALL_PREFIXES:
-            if text.startswith(prefix):
-                return self.get_syscall_fnname(text.removeprefix(prefix))
-        return text.encode()
+            prefix = next((one for one in PREFIXES if name.startswith(one)), "")
+            if prefix and prefix not in _ATTACHED_LATER:
+                self._attach(self._named_hook(PREFIXES[prefix], name.removeprefix(prefix)), name)
 
     # -- tables
 
     def __getitem__(self, name: str | bytes) -> Any:
         """The table of that name, of the class in table.py for its map's type. Raises KeyError if there is none."""
-        key = _text(name)
+        key = as_text(name)
         found = self.tables.get(key)
         if found is None:
             found = self.tables[key] = self.get_table(key)
@@ -329,7 +240,7 @@ class BPF:
 
     def get_table(self, name: str | bytes, reducer: Callable[[Any, Any], Any] | None = None) -> Table:
         """A new view of a table; reducer: as functools.reduce's, for per-CPU leaves."""
-        key = _text(name)
+        key = as_text(name)
         map = self._maps.get(key)
         if map is None:
             raise KeyError(key)

@@ -12,7 +12,7 @@ from typing import Protocol
 from bcc_py.errors import MapError, NotSupportedError
 from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL
 from bcc_py.rings import Records
-from bcc_py.spec import Hook, MapSpec, ProgramSpec
+from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec
 from cfront.btf import Btf, TypeSource
 
 __all__ = ["Kernel", "Link", "Map", "MapBatch", "Program", "Ring", "RunStats", "TestRun", "TraceLine", "check_pinned", "shared_spec",
@@ -81,9 +81,13 @@ class Program(Protocol):
 
 
 class Link(Protocol):
-    """One attachment of a program to a hook; close() detaches."""
+    """One attachment of a program to a hook; close() detaches. fds: descriptors that it holds, () in a simulation; that of a
+    packet socket is for reading what the program lets through."""
 
     hook: Hook
+
+    @property
+    def fds(self) -> tuple[int, ...]: ...
 
     def close(self) -> None: ...
 
@@ -177,6 +181,8 @@ class Kernel(Protocol):
     def syscall_prefix(self) -> str: ...  # "__x64_sys_"
     def has_function(self, name: str) -> bool: ...  # a kprobe could be asked for there
     def functions(self) -> Iterable[str]: ...
+    def probe_functions(self) -> Iterable[str]: ...  # without those that the kernel says it cannot probe
+    def supports(self, kind: HookKind) -> bool: ...  # whether programs can be attached to hooks of this kind
     def has_tracepoint(self, category: str, event: str) -> bool: ...
     def tracepoints(self) -> Iterable[str]: ...  # "category:event"
     def ksym(self, address: int) -> tuple[str, int] | None: ...  # (function, offset)

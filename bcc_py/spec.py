@@ -12,7 +12,7 @@ from bcc_py.isa import Insn
 from cfront.uapi import AttachType, MapType, ProgType
 
 __all__ = [
-    "FuncInfo", "Hook", "HookKind", "LineInfo", "MapSpec", "ObjectSpec", "ProgramSpec", "Reloc", "RelocKind", "Sharing",
+    "FuncInfo", "Hook", "HookKind", "LineInfo", "MapSpec", "ObjectSpec", "PerfEvent", "ProgramSpec", "Reloc", "RelocKind", "Sharing",
 ]
 
 
@@ -28,18 +28,41 @@ class HookKind(enum.Enum):
     FEXIT = "fexit"
     LSM = "security hook"
     ITER = "iterator"
+    FMOD_RET = "fmod_ret"
+    UPROBE = "uprobe"
+    URETPROBE = "uretprobe"
+    PERF_EVENT = "perf event"
+    XDP = "device"
+    SOCKET = "packet socket"
+    TARGET = "descriptor"  # of a control group, a socket map, a network namespace
+
+
+@dataclass(frozen=True, slots=True)
+class PerfEvent:
+    """An event that the CPU or the kernel counts. attr: struct perf_event_attr, its size word included. pid: whose, -1 for
+    everybody's. cpu: -1 for every CPU that is online. group_fd: of the group's leader, -1 for none."""
+
+    attr: bytes
+    pid: int = -1
+    cpu: int = -1
+    group_fd: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
     """A place to attach. name: "category:event" for a tracepoint, the event for a raw or a typed tracepoint, the
-    function for kprobes, fentry and fexit. offset: bytes into the function (kprobe only). cookie: what
-    bpf_get_attach_cookie gives a program that runs here."""
+    function for kprobes, fentry and fexit, the device for XDP and packet sockets ("": all), "type:config" for a perf event,
+    the descriptor's number. offset: bytes into the function (kprobe only). cookie: what bpf_get_attach_cookie gives a
+    program that runs here. event: of a perf event. attach_type, flags: as what a program is attached to a descriptor, and
+    BPF_F_*; of XDP, XDP_FLAGS_*."""
 
     kind: HookKind
     name: str
     offset: int = 0
     cookie: int = 0
+    event: PerfEvent | None = None
+    attach_type: AttachType = AttachType.NONE
+    flags: int = 0
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.name}" + (f"+{self.offset:#x}" if self.offset else "")

@@ -59,6 +59,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.linux": (*_KERNEL, "bcc_py.cache", "bcc_py.linux"),
     "bcc_py.linux.syscall_probe": (*_KERNEL, "bcc_py.syscalls", "bcc_py.verifier"),
     "bcc_py.table": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.rings", "bcc_py.spec", "bcc_py.hist", "cfront.btf", "cfront.ctype", "cfront.uapi"),
+    "bcc_py.asking": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.spec", "cfront.ctype"),
+    "bcc_py.attaching": (*_SPECS, "bcc_py.asking", "bcc_py.kernel"),
     "bcc_py.bpf": ("bcc_py", "cfront"),
     "bcc_py.verdict": (*_SPECS, "bcc_py.elf", "bcc_py.load", "bcc_py.verifier"),
     "bcc_py.conformance": (*_SPECS, "bcc_py.elf", "bcc_py.jit", "bcc_py.sim", "bcc_py.verifier"),

@@ -13,9 +13,13 @@ Source: kernel/trace/bpf_trace.c, perf_event_attach_bpf_prog; kernel/events/core
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import os
 import re
+import socket
+from collections.abc import Callable
 
 from bcc_py.errors import AttachError, NotSupportedError
 from bcc_py.linux import feature, sys
@@ -25,36 +29,51 @@ from cfront.uapi import ProgType
 __all__ = ["LinuxLink", "attach", "list_events", "tracepoint_directory"]
 
 _PERF_TYPE_TRACEPOINT = 2
+_XDP_MODES = 0xE  # XDP_FLAGS_SKB_MODE, _DRV_MODE, _HW_MODE
+_ETH_P_ALL, _SO_ATTACH_BPF = 3, 50
 _NAME = re.compile(r"[A-Za-z0-9_.-]+$")
 _PROGRAM_TYPES = {
     HookKind.TRACEPOINT: ProgType.TRACEPOINT, HookKind.RAW_TRACEPOINT: ProgType.RAW_TRACEPOINT,
     HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.BTF_TRACEPOINT: ProgType.TRACING,
     HookKind.FENTRY: ProgType.TRACING, HookKind.FEXIT: ProgType.TRACING, HookKind.LSM: ProgType.LSM, HookKind.ITER: ProgType.TRACING,
+    HookKind.PERF_EVENT: ProgType.PERF_EVENT, HookKind.XDP: ProgType.XDP, HookKind.SOCKET: ProgType.SOCKET_FILTER,
 }
 # a program for one of these names its target when it is loaded
 _LOADED_FOR = (HookKind.BTF_TRACEPOINT, HookKind.FENTRY, HookKind.FEXIT, HookKind.LSM)
 
 
 class LinuxLink:
-    """One attachment. close() detaches, once."""
+    """One attachment. fds: what keeps it. close() detaches, once."""
 
-    def __init__(self, hook: Hook, *fds: int) -> None:
+    def __init__(self, hook: Hook, *fds: int, detach: Callable[[], None] | None = None) -> None:
         self.hook = hook
-        self._fds = fds
+        self.fds = fds
+        self._detach = detach
 
     def close(self) -> None:
-        fds, self._fds = self._fds, ()
+        detach, self._detach = self._detach, None
+        if detach is not None:
+            detach()
+        fds, self.fds = self.fds, ()
         for fd in fds:
             sys.close(fd)
 
 
 def attach(program_fd: int, type: ProgType, hook: Hook) -> LinuxLink:
     """The link of a loaded program to a hook. Raises AttachError, NotSupportedError."""
-    wanted = _PROGRAM_TYPES[hook.kind]
+    wanted = _PROGRAM_TYPES.get(hook.kind, type)
     if type != wanted:
         raise AttachError(f"attaching to {hook}: it takes a program of type {wanted.name}, not {type.name}", str(hook))
     if hook.kind is HookKind.ITER:
         raise NotSupportedError(f"attaching to {hook}: on Linux, reading iterators is not supported yet", "iterator")
+    if hook.kind is HookKind.PERF_EVENT:
+        return LinuxLink(hook, *_attach_perf_event(program_fd, hook))
+    if hook.kind is HookKind.XDP:
+        return LinuxLink(hook, sys.device_link(program_fd, _device(hook), hook.flags & _XDP_MODES, str(hook)))
+    if hook.kind is HookKind.SOCKET:
+        return LinuxLink(hook, _attach_socket(program_fd, hook))
+    if hook.kind is HookKind.TARGET:
+        return _attach_target(program_fd, hook)
     if hook.kind in _LOADED_FOR:
         return LinuxLink(hook, sys.raw_tracepoint_open(program_fd, "", str(hook), hook.cookie))
     if hook.kind is HookKind.TRACEPOINT:
@@ -113,6 +132,73 @@ def _event_with_program(event_fd: int, program_fd: int, hook: Hook) -> tuple[int
         sys.close(event_fd)
         raise
     return (event_fd,)
+
+
+def _attach_perf_event(program_fd: int, hook: Hook) -> tuple[int, ...]:
+    """An event for each CPU."""
+    event = hook.event
+    if event is None:
+        raise AttachError(f"attaching to {hook}: it says of no event which", str(hook))
+    fds: list[int] = []
+    try:
+        for cpu in (event.cpu,) if event.cpu >= 0 else sys.online_cpus():
+            fds.append(sys.perf_event_open(event.attr, event.pid, cpu, str(hook), event.group_fd))
+            sys.perf_set_bpf(fds[-1], program_fd, str(hook))
+    except (AttachError, NotSupportedError):
+        for fd in fds:
+            sys.close(fd)
+        raise
+    return tuple(fds)
+
+
+def _device(hook: Hook) -> int:
+    """Its index."""
+    try:
+        return socket.if_nametoindex(hook.name)
+    except OSError as error:
+        near = difflib.get_close_matches(hook.name, [name for _, name in socket.if_nameindex()], 1)
+        raise AttachError(
+            f"attaching to {hook}: there is no such device{f' (did you mean {near[0]}?)' if near else ''}", str(hook),
+            error.errno or errno.ENODEV) from error
+
+
+def _attach_socket(program_fd: int, hook: Hook) -> int:
+    """A socket that receives what the program lets through of the packets on a device, or on all: the descriptor."""
+    if hook.name:
+        _device(hook)
+    try:
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.htons(_ETH_P_ALL))
+        try:
+            if hook.name:
+                made.bind((hook.name, 0))
+            made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, program_fd)
+        except OSError:
+            made.close()
+            raise
+    except OSError as error:
+        raise sys.link_refusal(str(hook), error.errno or 0) from error
+    return made.detach()
+
+
+def _attach_target(program_fd: int, hook: Hook) -> LinuxLink:
+    """The link keeps descriptors of its own of both, so that it can detach whatever became of the user's."""
+    words = str(hook)
+    try:
+        target, program = os.dup(int(hook.name)), os.dup(program_fd)
+    except OSError as error:
+        raise AttachError(f"attaching to {hook}: {error.strerror}", words, error.errno or 0) from error
+    link = LinuxLink(hook, target, program)
+    try:
+        sys.prog_attach(target, program, hook.attach_type, hook.flags, words)
+    except (AttachError, NotSupportedError):
+        link.close()
+        raise
+
+    def detach() -> None:
+        with contextlib.suppress(AttachError):  # somebody else has detached it
+            sys.prog_detach(target, program, hook.attach_type, words)
+
+    return LinuxLink(hook, target, program, detach=detach)
 
 
 def _did_you_mean(name: str) -> str:

@@ -18,12 +18,16 @@ from dataclasses import dataclass
 from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError, ObjectError
 from bcc_py.linux import sys
 from bcc_py.linux.btf_walk import first_function
+from cfront.btf import Btf
 from cfront.uapi import AttachType, MapType, ProgType
 
-__all__ = ["FEATURES", "KPROBE_PMU", "VMLINUX_BTF", "Feature", "has", "require", "require_bpf", "tracefs"]
+__all__ = ["FEATURES", "KPROBE_LIST", "KPROBE_PMU", "UPROBE_PMU", "VMLINUX_BTF", "Feature", "has", "has_tracefs", "names_in", "require",
+           "require_bpf", "tracefs"]
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 KPROBE_PMU = "/sys/bus/event_source/devices/kprobe"
+UPROBE_PMU = "/sys/bus/event_source/devices/uprobe"
+KPROBE_LIST = "/sys/kernel/debug/kprobes"
 _TRACEFS_PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
 _RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")  # r0 = 0; exit
@@ -74,13 +78,15 @@ def _has_raw_tracepoint() -> bool:
     return True
 
 
-def _loads_fentry() -> bool:
+def _loads_for(type: ProgType, attach_type: AttachType, function: str = "") -> bool:
+    """Whether a program for a kernel function (some function, if none is named) loads."""
     try:
         with open(VMLINUX_BTF, "rb") as file:
-            btf_id = first_function(file.read())
+            content = file.read()
+        btf_id = Btf(content).function_id(function) or 0 if function else first_function(content)
     except (OSError, ObjectError):
         return False
-    return btf_id > 0 and _loads(ProgType.TRACING, AttachType.TRACE_FENTRY, btf_id)
+    return btf_id > 0 and _loads(type, attach_type, btf_id)
 
 
 _ROWS = (
@@ -90,7 +96,11 @@ _ROWS = (
     Feature("raw tracepoints", "4.17", "attach to the tracepoint of the same name", _has_raw_tracepoint),
     Feature("kprobe", "4.17", "attach to a tracepoint instead, or run a kernel with CONFIG_KPROBES",
             lambda: os.path.exists(f"{KPROBE_PMU}/type")),
-    Feature("fentry", "5.5", "attach to a tracepoint instead", _loads_fentry),
+    Feature("uprobe", "4.17", "run a kernel with CONFIG_UPROBE_EVENTS", lambda: os.path.exists(f"{UPROBE_PMU}/type")),
+    Feature("fentry", "5.5", "attach to a tracepoint instead", lambda: _loads_for(ProgType.TRACING, AttachType.TRACE_FENTRY)),
+    Feature("fmod_ret", "5.7", "use --kernel sim",
+            lambda: _loads_for(ProgType.TRACING, AttachType.MODIFY_RETURN, "security_file_open")),
+    Feature("lsm", "5.7", "run a kernel with CONFIG_BPF_LSM", lambda: _loads_for(ProgType.LSM, AttachType.LSM_MAC, "bpf_lsm_bpf")),
     Feature("ring buffer", "5.8", "use BPF_PERF_OUTPUT instead", lambda: _creates(MapType.RINGBUF, 0, 0, 4096)),
     Feature("btf", "5.2", "run a kernel with CONFIG_DEBUG_INFO_BTF, or use --kernel sim",
             lambda: os.access(VMLINUX_BTF, os.R_OK)),
@@ -118,6 +128,20 @@ def require_bpf(doing: str) -> None:
     except (LoadError, NotSupportedError) as error:
         row = FEATURES["bpf"]
         raise NotSupportedError(f"{doing}: {error}", row.name, row.since) from error
+
+
+def has_tracefs() -> bool:
+    return any(os.path.isdir(f"{place}/events") for place in _TRACEFS_PLACES)
+
+
+@functools.cache
+def names_in(path: str) -> frozenset[str]:
+    """The functions that one of the kernel's lists names, the last word of each line; none where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return frozenset(words[-1] if words[0].startswith("0x") else words[0] for line in file if (words := line.split()))
+    except OSError:
+        return frozenset()
 
 
 def tracefs() -> str:

@@ -63,6 +63,12 @@ _SYSCALL_PREFIXES = ("sys_", "__x64_sys_", "__x32_compat_sys_", "__ia32_compat_s
 _TRACE_LINE = re.compile(
     r"\s*(?P<comm>.+)-(?P<pid>\d+)\s+(?:\(.{1,7}\)\s+)?\[(?P<cpu>\d+)\]\s+(?P<flags>\S+)\s+(?P<s>\d+)\.(?P<us>\d{6}):"
     r"\s+(?:\S+: )?(?P<message>.*)")
+# what hooks of a kind need; the others are there as bpf(2) is
+_FEATURES = {
+    HookKind.KPROBE: "kprobe", HookKind.KRETPROBE: "kprobe", HookKind.FENTRY: "fentry", HookKind.FEXIT: "fentry",
+    HookKind.FMOD_RET: "fmod_ret", HookKind.LSM: "lsm", HookKind.RAW_TRACEPOINT: "raw tracepoints", HookKind.UPROBE: "uprobe",
+    HookKind.URETPROBE: "uprobe",
+}
 _INSN_LINE = re.compile(r"(?P<slot>\d+): \([0-9a-f]{2}\)", re.MULTILINE)
 
 
@@ -111,6 +117,7 @@ class _Link(_Owned):
     def __init__(self, inner: attach.LinuxLink, forget: Callable[[Closable], None]) -> None:
         super().__init__(inner, forget)
         self.hook = inner.hook
+        self.fds = inner.fds
 
 
 class _Ring(_Owned):
@@ -443,6 +450,17 @@ class LinuxKernel:
 
     def functions(self) -> Iterable[str]:
         return self._symbols.keys()
+
+    def probe_functions(self) -> Iterable[str]:
+        """Without those on the kernel's list of what kprobes must keep away from, and, where tracefs says what can be
+        traced, only those."""
+        refused = feature.names_in(f"{feature.KPROBE_LIST}/blacklist")
+        traced = feature.names_in(f"{feature.tracefs()}/available_filter_functions") if feature.has_tracefs() else frozenset()
+        return [one for one in self._symbols if one not in refused and (not traced or one in traced)]
+
+    def supports(self, kind: HookKind) -> bool:
+        name = _FEATURES.get(kind)
+        return name is None or feature.has(name)
 
     def has_tracepoint(self, category: str, event: str) -> bool:
         return attach.tracepoint_directory(category, event) is not None

@@ -37,17 +37,18 @@ import cffi
 from bcc_py.cache import cached
 from bcc_py.errors import AttachError, BpfError, KeyNotFound, LoadError, MapError, NotSupportedError, VerifierError
 from bcc_py.kernel import RunStats, TestRun
+from cfront.uapi import AttachType
 
 __all__ = [
-    "Mapping", "btf_load", "close", "enable_stats", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
+    "Mapping", "btf_load", "close", "device_link", "enable_stats", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
     "map_batch", "map_contains", "map_create", "map_delete", "map_freeze", "map_info", "map_info_id", "map_lookup", "map_next_key", "map_take", "map_update", "map_write_batch",
-    "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_link", "perf_set_bpf", "possible_cpus", "prog_load",
+    "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_link", "perf_set_bpf", "possible_cpus", "prog_attach", "prog_detach", "prog_load",
     "prog_load_with_log", "prog_stats", "prog_test_run", "raw_tracepoint_open",
 ]
 
 # enum bpf_cmd
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = range(6)
-_OBJ_PIN, _OBJ_GET = 6, 7
+_OBJ_PIN, _OBJ_GET, _PROG_ATTACH, _PROG_DETACH = 6, 7, 8, 9
 # how much a packet may grow in a test run, and the longest context that comes back from one
 _PACKET_GROWTH, _CONTEXT_BYTES = 20480, 256
 _PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _MAP_FREEZE, _LINK_CREATE = 10, 15, 17, 18, 22, 28
@@ -92,6 +93,7 @@ struct info_attr { uint32_t fd, size; uint64_t info; };
 struct stats_attr { uint32_t type; };
 struct raw_tp_attr { uint64_t name; uint32_t fd; uint64_t cookie; };
 struct perf_link_attr { uint32_t program_fd, event_fd, attach_type, flags; uint64_t cookie; };
+struct prog_attach_attr { uint32_t target_fd, program_fd, attach_type, flags, replace_fd; };
 struct btf_load_attr { uint64_t btf, log_buf; uint32_t size, log_size, log_level, log_true_size; };
 """
 
@@ -577,10 +579,10 @@ def perf_event_open(attr: bytes, pid: int, cpu: int, what: str, group_fd: int = 
 
 
 def perf_event_attr(type: int, config: int, *, sample_type: int = 0, sample_period: int = 0, wakeup_events: int = 0,
-                    config1: int = 0, config2: int = 0, is_disabled: bool = False) -> bytes:
-    """struct perf_event_attr of 112 bytes (PERF_ATTR_SIZE_VER5)."""
-    # bit 0 is `disabled`; wakeup_events is what matters without the `watermark` bit
-    return struct.pack("<IIQQQQQIIQQQQIiQII", type, 112, config, sample_period, sample_type, 0, int(is_disabled),
+                    config1: int = 0, config2: int = 0, flags: int = 0) -> bytes:
+    """struct perf_event_attr of 112 bytes (PERF_ATTR_SIZE_VER5). flags: its word of bits."""
+    # wakeup_events is what matters without the `watermark` bit
+    return struct.pack("<IIQQQQQIIQQQQIiQII", type, 112, config, sample_period, sample_type, 0, flags,
                        wakeup_events, 0, config1, config2, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -628,6 +630,29 @@ def perf_link(event_fd: int, program_fd: int, cookie: int, what: str) -> int:
         close(fd)
         raise
     return fd
+
+
+def device_link(program_fd: int, device: int, flags: int, what: str) -> int:
+    """The descriptor of a link that has program_fd look at every packet that the device (its index) receives. flags:
+    XDP_FLAGS_*_MODE. Closing it detaches."""
+    attr = _c()[0].new("struct perf_link_attr *", (program_fd, device, AttachType.XDP, flags, 0))
+    fd = _bpf(_LINK_CREATE, attr)
+    if fd < 0:
+        raise link_refusal(what, -fd, "a program is on it already" if fd in (-errno.EBUSY, -errno.EEXIST) else "")
+    return fd
+
+
+def prog_attach(target_fd: int, program_fd: int, type: int, flags: int, what: str) -> None:
+    """Attaches a program to a control group, a socket map or the like, until prog_detach or the target's end."""
+    result = _bpf(_PROG_ATTACH, _c()[0].new("struct prog_attach_attr *", (target_fd, program_fd, type, flags, 0)))
+    if result < 0:
+        raise link_refusal(what, -result)
+
+
+def prog_detach(target_fd: int, program_fd: int, type: int, what: str) -> None:
+    result = _bpf(_PROG_DETACH, _c()[0].new("struct prog_attach_attr *", (target_fd, program_fd, type, 0, 0)))
+    if result < 0:
+        raise link_refusal(what, -result)
 
 
 # ---- shared memory ----

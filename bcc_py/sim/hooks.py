@@ -17,7 +17,7 @@ from bcc_py.sim.cpu import SimCpu
 from bcc_py.spec import Hook, HookKind, ProgramSpec
 from cfront.uapi import AttachType, ProgType
 
-__all__ = ["HookTable", "Runnable", "SimLink", "check_program_type", "did_you_mean"]
+__all__ = ["ATTACHED_KINDS", "HookTable", "Runnable", "SimLink", "check_program_type", "did_you_mean"]
 
 _EEXIST, _EINVAL = 17, 22
 _TYPES = {
@@ -25,6 +25,10 @@ _TYPES = {
     HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.BTF_TRACEPOINT: ProgType.TRACING,
     HookKind.FENTRY: ProgType.TRACING, HookKind.FEXIT: ProgType.TRACING, HookKind.LSM: ProgType.LSM, HookKind.ITER: ProgType.TRACING,
 }
+# where programs can be attached
+ATTACHED_KINDS = frozenset((
+    HookKind.TRACEPOINT, HookKind.RAW_TRACEPOINT, HookKind.KPROBE, HookKind.KRETPROBE, HookKind.BTF_TRACEPOINT, HookKind.FENTRY,
+    HookKind.FEXIT))
 # what a program of type TRACING was verified for
 _ATTACH_TYPES = {
     HookKind.BTF_TRACEPOINT: AttachType.TRACE_RAW_TP, HookKind.FENTRY: AttachType.TRACE_FENTRY, HookKind.FEXIT: AttachType.TRACE_FEXIT,
@@ -39,6 +43,8 @@ class Runnable(Protocol):
 
 class SimLink:
     """One attachment. close detaches; the program stays alive at least as long."""
+
+    fds: tuple[int, ...] = ()
 
     def __init__(self, hook: Hook, detach: Callable[[SimLink], None]) -> None:
         self.hook = hook

@@ -44,7 +44,7 @@ from bcc_py.sim.cgroups import Cgroup, CgroupTable
 from bcc_py.sim.cpu import SimCpu, describe
 from bcc_py.sim.events import SimHook
 from bcc_py.sim.formats import KernelFormats
-from bcc_py.sim.hooks import HookTable, SimLink, check_program_type, did_you_mean
+from bcc_py.sim.hooks import ATTACHED_KINDS, HookTable, SimLink, check_program_type, did_you_mean
 from bcc_py.sim.loading import native_target, runnable, verified_for_sim
 from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
@@ -374,8 +374,12 @@ class SimKernel:
         where = f"attaching to {hook}: {self.spec} has no such "
         if hook.kind is HookKind.TRACEPOINT and hook.name not in self._formats:
             raise AttachError(f"{where}tracepoint{did_you_mean(hook.name, self._formats)}", str(hook))
-        if hook.kind in (HookKind.LSM, HookKind.ITER):
+        if hook.kind in (HookKind.LSM, HookKind.ITER, HookKind.FMOD_RET):
             raise NotSupportedError(f"attaching to {hook}: nothing in a simulated kernel calls {hook.kind.value}s", hook.kind.value)
+        if hook.kind not in ATTACHED_KINDS:
+            raise NotSupportedError(
+                f"attaching to {hook}: a simulated kernel has no {hook.kind.value}s that programs attach to yet (run it by"
+                " Program.test_run, or use --kernel linux)", hook.kind.value)
         if hook.kind in (HookKind.RAW_TRACEPOINT, HookKind.BTF_TRACEPOINT) and hook.name not in self._raw_tracepoints:
             raise AttachError(f"{where}raw tracepoint{did_you_mean(hook.name, self._raw_tracepoints)}", str(hook))
         if hook.kind in (HookKind.KPROBE, HookKind.KRETPROBE, HookKind.FENTRY, HookKind.FEXIT):
@@ -523,6 +527,12 @@ class SimKernel:
     def ksym(self, address: int) -> tuple[str, int] | None:
         index, offset = divmod(address - _FUNCTIONS_START, _FUNCTION_BYTES)
         return (self._functions[index], offset) if 0 <= index < len(self._functions) else None
+
+    def probe_functions(self) -> Iterable[str]:
+        return self.functions()
+
+    def supports(self, kind: HookKind) -> bool:
+        return kind in ATTACHED_KINDS
 
     def function_address(self, name: str) -> int:
         """The address ksym knows the function by, 0 if there is none of that name."""
