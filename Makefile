@@ -26,6 +26,7 @@ bench: .venv/developed
 	$(BIN)/python -m tests.bench.size
 	$(BIN)/python -m tests.bench.engine
 	$(BIN)/python -m tests.bench.packets
+	$(BIN)/python -m tests.bench.arenas
 	$(BIN)/python -m tests.bench.events
 	$(BIN)/python -m tests.bench.soak
 

@@ -14,7 +14,7 @@ import secrets
 
 from bcc_py.errors import NotSupportedError
 from bcc_py.isa import Insn
-from bcc_py.jit.target import Extent, NativeTarget, Verified
+from bcc_py.jit.target import Extent, NativeMap, NativeTarget, Verified
 
 __all__ = ["STACK_BYTES", "Arithmetic", "signed"]
 
@@ -170,17 +170,18 @@ class Arithmetic:
     def _emit_cast(self, insn: Insn) -> None:
         """Between the addresses of an arena as the program has them (32 bits count) and as a process does."""
         low = self._value(f"and i64 {self._get(insn.src)}, {_M32}")
-        if insn.imm == _TO_KERNEL:
+        number, arena = self._arena()
+        if insn.imm == _TO_KERNEL or not arena.is_converted:
             self._set(insn.dst, low)
             return
-        whole = self._value(f"add i64 {low}, {self._arena()}")
+        high = self._value(f"and i64 ptrtoint (ptr @user_{number} to i64), {~_M32}")
+        whole = self._value(f"or i64 {low}, {high}")
         is_null = self._value(f"icmp eq i64 {low}, 0")
         self._set(insn.dst, self._value(f"select i1 {is_null}, i64 0, i64 {whole}"))
 
-    def _arena(self) -> str:
-        """Where the program's arena begins."""
-        fd = next(fd for fd in self.map_numbers if self.target.maps[fd].is_arena)
-        return f"ptrtoint (ptr @values_{self.map_numbers[fd]} to i64)"
+    def _arena(self) -> tuple[int, NativeMap]:
+        """The program's arena, with its number."""
+        return next((number, one) for fd, number in self.map_numbers.items() if (one := self.target.maps[fd]).is_arena)
 
     def _divide(self, insn: Insn, bits: int) -> str:
         """RFC 9669, 4.1: no trap, whatever the divisor."""

@@ -52,10 +52,15 @@ def llvm_ir(program: Verified, target: NativeTarget) -> str:
         declared |= one.symbols
     declared |= _hot_closure({name for one in functions for name in one.hot}, target)
     declared |= _barrier()
-    globals_ = [f"@{kind}_{number} = external global i8" for number in numbers.values() for kind in ("map", "values")]
+    globals_ = [f"@{kind}_{number} = external global i8" for fd, number in numbers.items() for kind in _symbols(target, fd)]
     if target.observe:
         globals_.append("@observed = internal global [11 x i64] zeroinitializer")
     return "\n".join([*globals_, *declared.values(), *texts])
+
+
+def _symbols(target: NativeTarget, fd: int) -> tuple[str, ...]:
+    """What code may name of a map."""
+    return ("map", "values", "user") if fd in target.maps and target.maps[fd].is_arena else ("map", "values")
 
 
 def _barrier() -> dict[str, str]:

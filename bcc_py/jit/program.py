@@ -122,9 +122,9 @@ def native_assembly(program: Verified, target: NativeTarget) -> str:
 
 def _address_of(target: NativeTarget, fds: Mapping[int, int], symbol: str) -> int:
     kind, _, rest = symbol.partition("_")
-    if kind in ("map", "values") and rest.isdigit():
+    if kind in ("map", "values", "user") and rest.isdigit():
         one = target.maps[fds[int(rest)]]
-        return one.address if kind == "map" else one.values or one.address
+        return {"map": one.address, "values": one.values or one.address, "user": one.user or one.address}[kind]
     if kind == "helper" and rest.isdigit():
         return target.helpers[int(rest)].address
     if kind == "kfunc":
@@ -150,7 +150,8 @@ def _key(program: Verified, target: NativeTarget, numbers: Mapping[int, int]) ->
 
 
 def _map_key(one: NativeMap) -> str:
-    rest = (one.is_array, one.max_entries, one.slot_size, one.cpu_stride, one.is_arena, sorted(one.inline.items(), key=repr))
+    rest = (one.is_array, one.max_entries, one.slot_size, one.cpu_stride, one.is_arena, one.table_bytes, one.is_converted,
+            sorted(one.inline.items(), key=repr))
     return repr(rest)
 
 

@@ -75,7 +75,9 @@ class Inline:
 class NativeMap:
     """A map in this process. address: what helpers take. An array also says where its values are, how far
     apart its slots are and, if per CPU, how far apart a slot's values are, all in bytes; an arena where its window
-    begins (values). inline: helper's name -> what is put in the program instead of the call."""
+    begins (values), how far in front of that a byte for each of its pages says that it is there (table_bytes), the address
+    of its first page as processes have it (user), and whether a cast makes such addresses (is_converted). inline:
+    helper's name -> what is put in the program instead of the call."""
 
     address: int
     is_array: bool = False
@@ -84,6 +86,9 @@ class NativeMap:
     slot_size: int = 0
     cpu_stride: int = 0
     is_arena: bool = False
+    table_bytes: int = 0
+    user: int = 0
+    is_converted: bool = False
     inline: Mapping[str, Inline] = field(default_factory=dict)
 
 
@@ -98,7 +103,7 @@ class NativeTarget:
     u32; "tail_calls": u32, how many were made; "fault": u32, set when a checked access failed).
 
     helpers: by number; kernel_functions: by name. function: address of a function of the runtime that code calls without
-    the program's asking (kernel_load, kernel_store, packet_load, check_access, check_enter, check_leave). hot: LLVM's
+    the program's asking (kernel_load, kernel_store, packet_load, arena_has, arena_fault, check_access, check_enter, check_leave). hot: LLVM's
     text of functions that may be put in programs, by name. key: words that differ whenever the runtime does.
 
     wide_fields: (offset, bytes) of a context's field that stands for an address -> place in the context of its 64 bits.

@@ -26,9 +26,12 @@ _P = ProgType
 # types whose context is a struct __sk_buff of a packet
 SKB_TYPES = frozenset((_P.SOCKET_FILTER, _P.SCHED_CLS, _P.SCHED_ACT, _P.CGROUP_SKB, _P.LWT_IN, _P.LWT_OUT, _P.LWT_XMIT,
                        _P.LWT_SEG6LOCAL, _P.SK_SKB))
+# of these, those that may not write to the packet
+_READERS = (_P.SOCKET_FILTER, _P.CGROUP_SKB, _P.LWT_IN, _P.LWT_OUT, _P.LWT_SEG6LOCAL)
 
 FAMILIES: Mapping[ProgType | None, tuple[str, ...]] = {
-    **dict.fromkeys(SKB_TYPES, ("skb",)), _P.SK_SKB: ("skb", "sk_skb"), _P.XDP: ("xdp",), _P.FLOW_DISSECTOR: ("flow",),
+    **dict.fromkeys(SKB_TYPES, ("skb",)), **dict.fromkeys(_READERS, ("skb", "reader")), _P.SK_SKB: ("skb", "sk_skb"),
+    _P.XDP: ("xdp",), _P.FLOW_DISSECTOR: ("flow",),
     _P.SK_MSG: ("msg",), _P.SOCK_OPS: ("ops",), _P.CGROUP_SOCK_ADDR: ("addr",), _P.CGROUP_SOCK: ("sock",),
     _P.CGROUP_SOCKOPT: ("sockopt",), _P.CGROUP_SYSCTL: ("sysctl",), _P.SK_REUSEPORT: ("reuseport",), _P.SK_LOOKUP: ("lookup",),
 }

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from bcc_py.spec import MapSpec
 from cfront.uapi import MapType
 
-__all__ = ["ENOTSUPP", "INNER_MAP", "LINK", "MMAPABLE", "NO_COMMON_LRU", "NO_PREALLOC", "RDONLY", "RDONLY_PROG", "WRONLY", "creation_errno"]
+__all__ = ["ENOTSUPP", "INNER_MAP", "LINK", "MMAPABLE", "NO_COMMON_LRU", "NO_PREALLOC", "NO_USER_CONV", "RDONLY",
+           "RDONLY_PROG", "WRONLY", "creation_errno"]
 
 ENOTSUPP = 524  # the kernel's own: an operation that the type of a map lacks
 NO_PREALLOC, NO_COMMON_LRU, NUMA_NODE, RDONLY, WRONLY, STACK_BUILD_ID, ZERO_SEED, RDONLY_PROG, WRONLY_PROG = (1 << n for n in range(9))
@@ -201,7 +202,10 @@ def _arena(spec: MapSpec) -> int:
         return errno.EINVAL
     if spec.extra % _PAGE:
         return errno.EINVAL
-    return errno.E2BIG if spec.max_entries * _PAGE > 4 << 30 else 0
+    size = spec.max_entries * _PAGE
+    if size > 4 << 30:
+        return errno.E2BIG
+    return errno.ERANGE if spec.extra >> 32 != (spec.extra + size - 1) >> 32 else 0
 
 
 def _struct_ops(spec: MapSpec) -> int:

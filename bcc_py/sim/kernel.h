@@ -1040,6 +1040,9 @@ struct bpf_cpumask {
 
 /* ---- kernel functions that programs may call: runtime/{kfuncs,cpumask,strings,dynptr}.c ---- */
 
+void *bpf_arena_alloc_pages(void *p__map, void *addr__ign, u32 page_cnt, int node_id, u64 flags);
+void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
+int bpf_arena_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 void *bpf_cast_to_kern_ctx(void *obj);
 void *bpf_rdonly_cast(void *obj__ign, u32 btf_id__k);
 int bpf_copy_from_user_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign);
@@ -1048,6 +1051,9 @@ int bpf_copy_from_user_task_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, v
 int bpf_copy_from_user_task_str(void *dst, u32 dst__sz, void *unsafe_ptr__ign, struct task_struct *tsk, u64 flags);
 int bpf_copy_from_user_task_str_dynptr(struct bpf_dynptr *dptr, u32 off, u32 size, void *unsafe_ptr__ign, struct task_struct *tsk);
 int bpf_copy_from_user_str(void *dst, u32 dst__sz, void *unsafe_ptr__ign, u64 flags);
+int bpf_dynptr_from_skb(struct __sk_buff *s, u64 flags, struct bpf_dynptr *ptr__uninit);
+int bpf_dynptr_from_skb_meta(struct __sk_buff *skb_, u64 flags, struct bpf_dynptr *ptr__uninit);
+int bpf_dynptr_from_xdp(struct xdp_md *x, u64 flags, struct bpf_dynptr *ptr__uninit);
 int bpf_dynptr_adjust(struct bpf_dynptr *p, u32 start, u32 end);
 int bpf_dynptr_clone(struct bpf_dynptr *p, struct bpf_dynptr *clone__uninit);
 int bpf_dynptr_copy(struct bpf_dynptr *dst_ptr, u32 dst_off, struct bpf_dynptr *src_ptr, u32 src_off, u32 size);

@@ -45,6 +45,7 @@ from bcc_py.sim.cpu import SimCpu, describe
 from bcc_py.sim.events import SimHook
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import ATTACHED_KINDS, HookTable, SimLink, check_program_type, did_you_mean
+from bcc_py.sim.inodes import File, FileTable
 from bcc_py.sim.loading import native_target, runnable, verified_for_sim
 from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
@@ -201,6 +202,7 @@ class SimKernel:
         self.sockets = SocketTable(self._runtime, self._state, self._take_fd, self._forget_owner)
         self._congestion_controls = set(CONGESTION_CONTROLS)  # by name
         self.cgroups = CgroupTable(self._state, self._take_fd)
+        self.files = FileTable(self._memory, self.tasks.fields("inode"), self._take_fd, self._forget_owner)
         self._give_heap()
         self.set_context(0, 0, None)
         source.start(self)
@@ -287,15 +289,16 @@ class SimKernel:
         return SimMap(spec, self._take_fd(), self._runtime, self._state, self._lock, self.cpus)
 
     def _storage_owner(self, type: MapType, number: int) -> int:
-        """The address of the object that number names: a task by its pid, a control group or a socket by a descriptor; a
-        negative errno where there is none. An inode has no name here."""
+        """The address of the object that number names: a task by its pid, a control group, a socket or a file's inode by a
+        descriptor; a negative errno where there is none. What is no file has no inode here."""
         if type is MapType.TASK_STORAGE:
             task = self.tasks.get(number)
             return task.address if task is not None else -_EBADF
         found = self._object(number)
         if type is MapType.SK_STORAGE and found is not None:
             return found.address if isinstance(found, Socket) else -_ENOTSOCK
-        if type is MapType.CGRP_STORAGE and isinstance(found, Cgroup):
+        wanted = Cgroup if type is MapType.CGRP_STORAGE else File
+        if isinstance(found, wanted):
             return found.address
         return -_EBADF
 
@@ -305,9 +308,9 @@ class SimKernel:
             if isinstance(one, SimStorageMap):
                 one.drop(address)
 
-    def _object(self, fd: int) -> SimMap | SimProgram | Socket | Cgroup | None:
+    def _object(self, fd: int) -> SimMap | SimProgram | Socket | Cgroup | File | None:
         """What is open under this descriptor."""
-        other = self.sockets.find(fd) or self.cgroups.find(fd)
+        other = self.sockets.find(fd) or self.cgroups.find(fd) or self.files.find(fd)
         if other is not None:
             return other
         found = self._maps.get(fd) or self._programs.get(fd)

@@ -24,10 +24,10 @@ __all__ = ["native_target", "runnable", "verified_for_sim"]
 _CALL = 0x85
 _KERNEL_FUNCTIONS_START = 0xFFFFFFFFA0000000  # those that programs call
 _FUNCTION_BYTES = 64
-# what the machine code reaches by plain loads and stores
+# what the machine code reaches by loads and stores of its own
 _NATIVE_KINDS = frozenset((
     "fp", "ctx", "map_value", "map_key", "ringbuf_mem", "mem", "rdonly_mem", "buf", "rdonly_buf", "pkt", "pkt_meta", "flow_keys",
-    "sock", "sock_common", "tcp_sock", "xdp_sock", "alloc_ptr", "nonown_ptr", "nonown_rcu_ptr", "alloc_rcu_ptr"))
+    "sock", "sock_common", "tcp_sock", "xdp_sock", "alloc_ptr", "nonown_ptr", "nonown_rcu_ptr", "alloc_rcu_ptr", "arena"))
 # what it reads by kernel_load, for the addresses are the simulated machine's
 _KERNEL_KINDS = frozenset(("ptr", "trusted_ptr", "untrusted_ptr", "rcu_ptr", "rdonly_untrusted_mem"))
 
@@ -77,7 +77,7 @@ def native_target(type: ProgType, maps: Mapping[int, SimMap], *, is_hardened: bo
         known[fd] = dataclasses.replace(one.native, inline=inline)
     return NativeTarget(
         cpu_fields={name: runtime.offset_of("struct cpu", name) for name in CPU_FIELDS}, helpers=native.helpers(type), maps=known,
-        function=native.function, kernel_functions=native.kernel_functions(), hot=hot, key=native.runtime_key(type),
+        function=native.function, kernel_functions=native.kernel_functions(type), hot=hot, key=native.runtime_key(type),
         wide_fields=WIDE_FIELDS.get(type, {}), is_hardened=is_hardened, is_checked=is_checked)
 
 

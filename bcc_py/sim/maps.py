@@ -18,7 +18,7 @@ from typing import Any
 from bcc_py.errors import KeyNotFound, MapError, NotSupportedError
 from bcc_py.jit import Inline, NativeMap
 from bcc_py.kernel import MapBatch
-from bcc_py.sim.creation import ENOTSUPP, MMAPABLE, NO_COMMON_LRU, RDONLY, WRONLY, creation_errno
+from bcc_py.sim.creation import ENOTSUPP, MMAPABLE, NO_COMMON_LRU, NO_USER_CONV, RDONLY, WRONLY, creation_errno
 from bcc_py.sim.memory import Runtime
 from bcc_py.spec import MapSpec
 from bcc_py.verifier.fields import special_fields
@@ -148,7 +148,9 @@ class SimMap:
         address = self.runtime.address_of
         one = self.pointer
         if self.spec.type is MapType.ARENA:
-            return NativeMap(address(one), is_arena=True, values=address(one.slots))
+            arena = one.arena
+            return NativeMap(address(one), is_arena=True, values=address(arena.window), table_bytes=arena.window - arena.taken,
+                             user=arena.user, is_converted=not self.spec.flags & NO_USER_CONV)
         if self.spec.type not in _ARRAYS:
             return NativeMap(address(one), inline=self._inline())
         return NativeMap(address(one), True, address(one.slots), one.max_entries, one.node_size, one.cpu_stride)
@@ -311,13 +313,17 @@ class SimMap:
         return self.runtime.copy_out(value, self.value_bytes)
 
     def view(self) -> memoryview:
-        """The memory of an array with BPF_F_MMAPABLE, or of an arena, as programs see it; valid while the map is open."""
+        """The memory of an array with BPF_F_MMAPABLE, or of an arena, as programs see it; valid while the map is open. A page
+        of an arena that is read or written here is allocated, if it was not, as if a process touched its mapping."""
         with self._memory.lock:
             self._check(None)
             if not self.spec.flags & MMAPABLE:
                 self._raise_for(-ENOTSUPP, "mapping")
-            size = self.spec.max_entries * (_PAGE if self.spec.type is MapType.ARENA else self.pointer.node_size)
-            return memoryview(self.runtime.ffi.buffer(self.pointer.slots, size))
+            if self.spec.type is not MapType.ARENA:
+                return memoryview(self.runtime.ffi.buffer(self.pointer.slots, self.spec.max_entries * self.pointer.node_size))
+            arena = self.pointer.arena
+            arena.is_viewed = 1
+            return memoryview(self.runtime.ffi.buffer(arena.window + (arena.user & 0xFFFFFFFF), self.spec.max_entries * _PAGE))
 
     def freeze(self) -> None:
         with self._memory.lock:

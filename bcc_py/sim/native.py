@@ -6,7 +6,7 @@ compiled, by text, versions and host.
 
 The helpers a program may call are those the runtime defines as bpf_NAME, with as many arguments as are
 defined there. What a helper does may depend on the program's context: FAMILY_bpf_NAME is bpf_NAME for the types
-of that family (contexts.FAMILIES)."""
+of that family (contexts.FAMILIES). Kernel functions are kfunc_NAME in the same ways."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ __all__ = ["function", "helpers", "hot", "kernel_btf", "kernel_functions", "kern
 _SHARED = ("state.h", "net.h")
 _HEADERS = (*_SHARED, "api.h", "hot.h")
 _SOURCES = ("kinds.c", "own.c", "fields.c", "hash.c", "lru.c", "array.c", "queue.c", "trie.c", "stacks.c", "objects.c", "storage.c",
-            "arena.c", "elements.c", "rings.c", "taking.c", "timers.c", "making.c", "access.c", "print.c", "words.c", "sockets.c",
+            "ranges.c", "arena.c", "elements.c", "rings.c", "taking.c", "timers.c", "making.c", "access.c", "print.c", "words.c", "sockets.c",
             "sockmaps.c",
             "packet.c", "checksum.c", "skb.c", "tunnel.c", "xdp.c", "network.c", "routes.c", "options.c", "hooks.c", "cookies.c",
             "time.c", "task.c", "text.c", "stack.c", "perf.c", "dynptr.c", "heap.c", "kfuncs.c", "cpumask.c", "strings.c",
             "helpers.c", "checked.c", "events.c")
 # a helper's definition: its family, its name, and its parameters after the CPU
 _HELPER = re.compile(r"^[\w ]+\**\b((?:\w+_)?)bpf_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
-# a kernel function's: the same without a family
-_KERNEL_FUNCTION = re.compile(r"^[\w ]+\**\bkfunc_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
+# a kernel function's: the same
+_KERNEL_FUNCTION = re.compile(r"^[\w ]+\**\b((?:\w+_)?)kfunc_(\w+)\(struct cpu \*cpu([^)]*)\)$", re.MULTILINE)
 
 
 def _text(name: str) -> str:
@@ -83,8 +83,12 @@ def helpers(type: ProgType | None = None) -> dict[int, NativeHelper]:
 
 def _variants(type: ProgType | None) -> dict[str, tuple[str, int]]:
     """By name of a helper: the family ("skb_", or "") whose variant programs of this type call, and how many arguments."""
+    return _in_families(type, _HELPER)
+
+
+def _in_families(type: ProgType | None, definition: re.Pattern[str]) -> dict[str, tuple[str, int]]:
     families = ("", *(f"{one}_" for one in FAMILIES.get(type, ())))
-    defined = [(family, name, params.count(",")) for family, name, params in _HELPER.findall(runtime_text())]
+    defined = [(family, name, params.count(",")) for family, name, params in definition.findall(runtime_text())]
     return {name: (family, arity) for wanted in families for family, name, arity in defined if family == wanted}
 
 
@@ -125,11 +129,11 @@ def specialised(function: str, constants: tuple[int, ...], takes_cpu: bool) -> t
 
 
 @functools.cache
-def kernel_functions() -> dict[str, NativeHelper]:
-    """The kernel functions that exist, by name."""
+def kernel_functions(type: ProgType | None = None) -> dict[str, NativeHelper]:
+    """The kernel functions that exist, by name, as programs of this type call them."""
     code = runtime()
-    defined = {name: params.count(",") for name, params in _KERNEL_FUNCTION.findall(runtime_text())}
-    return {name: NativeHelper(code.address(f"kfunc_{name}"), arity) for name, arity in defined.items()}
+    return {name: NativeHelper(code.address(f"{family}kfunc_{name}"), arity)
+            for name, (family, arity) in _in_families(type, _KERNEL_FUNCTION).items()}
 
 
 def _kernel_text() -> str:

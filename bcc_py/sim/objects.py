@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 from bcc_py.errors import MapError
 from bcc_py.sim.cgroups import Cgroup
 from bcc_py.sim.creation import INNER_MAP
+from bcc_py.sim.inodes import File
 from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import Runtime
 from bcc_py.sim.sockets import Socket
@@ -49,7 +50,7 @@ class HeldProgram(Protocol):
     def release(self) -> None: ...
 
 
-Named = SimMap | HeldProgram | Socket | Cgroup
+Named = SimMap | HeldProgram | Socket | Cgroup | File
 
 
 class SimObjectMap(SimMap):
@@ -83,7 +84,7 @@ class SimObjectMap(SimMap):
     def _put_program(self, key: bytes, value: bytes, flags: int) -> None:
         self._check_slot(key, flags != 0)
         found = self._named(value)
-        if isinstance(found, (SimMap, Socket, Cgroup)):
+        if isinstance(found, (SimMap, Socket, Cgroup, File)):
             self._fail(errno.EINVAL)
         if self._memory.owner not in (None, found.type):
             self._fail(errno.EINVAL)
@@ -148,7 +149,7 @@ class SimObjectMap(SimMap):
             self._hold(key, int(bool(number)), number, None, 0)
             return
         found = self._find(fd)
-        if found is None or isinstance(found, (SimMap, Socket, Cgroup)):
+        if found is None or isinstance(found, (SimMap, Socket, Cgroup, File)):
             self._fail(refusal)
         if found.type is not ProgType.XDP or found.spec.expected_attach_type is not wanted:
             self._fail(refusal)

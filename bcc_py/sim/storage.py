@@ -1,8 +1,9 @@
 """Storages: a map's value for each task, control group, socket or inode.
 
 Programs find a value by the object's kernel address. Outside programs Linux names the object by a descriptor (a pidfd, a
-directory of the cgroup file system, a socket). Here sockets and control groups have descriptors of the simulated kernel
-(sockets.py, cgroups.py), a task is named by its pid, and inodes have no name outside programs: EBADF.
+directory of the cgroup file system, a socket, a file). Here sockets, control groups and files have descriptors of the
+simulated kernel (sockets.py, cgroups.py, inodes.py), and a task is named by its pid. What has a descriptor and is no file
+has an inode on Linux, and none here: EBADF.
 
 Source: kernel/bpf/bpf_{local,task,cgrp,inode}_storage.c, net/core/bpf_sk_storage.c, kernel/bpf/local_storage.c."""
 

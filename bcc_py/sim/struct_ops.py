@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from bcc_py.errors import MapError, NotSupportedError
 from bcc_py.sim.cgroups import Cgroup
 from bcc_py.sim.creation import ENOTSUPP, LINK
+from bcc_py.sim.inodes import File
 from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import Runtime
 from bcc_py.sim.objects import HeldProgram, Named
@@ -180,7 +181,7 @@ class SimStructOpsMap(SimMap):
         found = self._find(fd) if fd > 0 else None
         if found is None:
             self._fail(errno.EBADF)
-        if isinstance(found, (SimMap, Socket, Cgroup)) or found.type is not ProgType.STRUCT_OPS:
+        if isinstance(found, (SimMap, Socket, Cgroup, File)) or found.type is not ProgType.STRUCT_OPS:
             self._fail(errno.EINVAL)
         if found.spec.attach_to != ops or found.spec.expected_attach_type != index:
             self._fail(errno.EINVAL)

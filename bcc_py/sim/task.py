@@ -75,7 +75,7 @@ class TaskTable:
         self._layouts: dict[str, Fields] = {}
         self._tasks: dict[int, Task] = {}
         self._creds: dict[tuple[int, int], int] = {}
-        self._task = self._fields("task_struct")
+        self._task = self.fields("task_struct")
         self._tell_layout()
         self._nsproxy = self._make_namespaces()
         self._fs = self._make_root()
@@ -84,7 +84,8 @@ class TaskTable:
         self.init = self.spawn(1, "systemd")
         self.init.memory = None
 
-    def _fields(self, name: str) -> Fields:
+    def fields(self, name: str) -> Fields:
+        """The layout of kernel.h's struct of this name."""
         hit = self._layouts.get(name)
         if hit is None:
             record = self._types.find("struct", name)
@@ -97,7 +98,7 @@ class TaskTable:
         layout = self._state.layout
         for name in dir(layout):
             struct, _, field = name.partition("__")
-            setattr(layout, name, self._fields(struct).place(field.replace("__", "."))[0])
+            setattr(layout, name, self.fields(struct).place(field.replace("__", "."))[0])
 
     def __iter__(self) -> Iterator[Task]:
         return iter(tuple(self._tasks.values()))
@@ -186,7 +187,7 @@ class TaskTable:
         for address, name in ((task.mm, "mm_struct"), (task.signal, "signal_struct"), (task.pid_struct, "pid"),
                               (task.regs, "pt_regs"), (task.address, "task_struct")):
             if address:
-                self._memory.give(address, self._fields(name).size)
+                self._memory.give(address, self.fields(name).size)
         task.address = task.mm = task.signal = task.pid_struct = task.regs = 0
         for child in tuple(task.children):
             self.set_parent(child, self.init)
@@ -206,7 +207,7 @@ class TaskTable:
 
     def _make(self, struct: str, /, **values: int | bytes) -> int:
         """The address of a new struct with these fields."""
-        return self._memory.take_bytes(self._fields(struct).image(**values))
+        return self._memory.take_bytes(self.fields(struct).image(**values))
 
     def _make_objects(self, task: Task) -> None:
         leader = self._tasks.get(task.tgid, task)
@@ -216,7 +217,7 @@ class TaskTable:
         self._write_upid(task)
         task.signal = self._make("signal_struct", nr_threads=1, live__counter=1)
         task.mm = 0 if is_kernel else self._make("mm_struct", mm_users__counter=1, mm_count__counter=1)
-        regs_size = self._fields("pt_regs").size
+        regs_size = self.fields("pt_regs").size
         task.regs = self._memory.take(regs_size)
         above = task.parent or task
         cred = self._cred(task.uid, task.gid)
@@ -231,8 +232,8 @@ class TaskTable:
 
     def _write_upid(self, task: Task) -> None:
         """numbers[0], the id in the only pid namespace: struct upid is {int nr; struct pid_namespace *ns}."""
-        offset, _ = self._fields("pid").place("numbers")
-        self._memory.write(task.pid_struct + offset, self._fields("upid").image(nr=task.pid, ns=self._pid_ns))
+        offset, _ = self.fields("pid").place("numbers")
+        self._memory.write(task.pid_struct + offset, self.fields("upid").image(nr=task.pid, ns=self._pid_ns))
 
     def _cred(self, uid: int, gid: int) -> int:
         known = self._creds.get((uid, gid))
@@ -245,7 +246,7 @@ class TaskTable:
     def _make_namespaces(self) -> int:
         made = {name: self._make(name, ns__inum=ino) for name, ino in _NS_INO.items()}
         self._pid_ns = self._make("pid_namespace", ns__inum=PID_NS_INO, level=0, user_ns=made["user_namespace"])
-        offset, _ = self._fields("uts_namespace").place("name.nodename")
+        offset, _ = self.fields("uts_namespace").place("name.nodename")
         self._memory.write(made["uts_namespace"] + offset, _NODE)
         return self._make(
             "nsproxy", count__refs__counter=1, uts_ns=made["uts_namespace"], ipc_ns=made["ipc_namespace"],
@@ -255,7 +256,7 @@ class TaskTable:
     def _make_root(self) -> int:
         name = self._memory.take_bytes(b"/\0")
         dentry = self._make("dentry", d_name__name=name, d_name__len=1, d_shortname=b"/\0")
-        parent, _ = self._fields("dentry").place("d_parent")
+        parent, _ = self.fields("dentry").place("d_parent")
         self._memory.write(dentry + parent, dentry.to_bytes(8, "little"))
         mount = self._make("vfsmount", mnt_root=dentry)
         return self._make("fs_struct", users=1, umask=0o22, root__mnt=mount, root__dentry=dentry, pwd__mnt=mount, pwd__dentry=dentry)
@@ -271,6 +272,6 @@ class TaskTable:
         """A control group; parent: the address of the one above it, whose first member is its own state."""
         node = self._make("kernfs_node", name=self._memory.take_bytes(name), id=id)
         made = self._make("cgroup", level=level, kn=node, self__parent=parent)
-        offset, _ = self._fields("cgroup").place("self.cgroup")
+        offset, _ = self.fields("cgroup").place("self.cgroup")
         self._memory.write(made + offset, made.to_bytes(8, "little"))
         return made

@@ -36,6 +36,8 @@ _TRANSLATED = frozenset((
 ))
 # what a load or store with ordering may not reach
 _NOT_ATOMIC = frozenset(("ctx", "pkt", "pkt_meta", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock"))
+# or, and, xor that fetch: x86 has no one instruction for them, so that a fault could not be skipped
+_NOT_IN_ARENAS = (0x41, 0x51, 0xA1)
 PACKET_WRITERS = frozenset((
     ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP, ProgType.LWT_XMIT, ProgType.SK_SKB, ProgType.SK_MSG, ProgType.CGROUP_SOCKOPT,
 ))
@@ -131,7 +133,7 @@ class Memory(Kptrs):
             if isinstance(base, Scalar) and (base.mask | base.value + off) & size - 1:
                 raise Refusal(f"misaligned access off {tnum_text(base)}+0+{off} size {size}")
             return
-        if base.kind in _NOT_ATOMIC:
+        if base.kind in _NOT_ATOMIC or (base.kind == "arena" and self.insns[self.slot].imm in _NOT_IN_ARENAS):
             raise Refusal(f"BPF_ATOMIC {doing} R{regno} {base.kind_text} is not allowed")
         self._check_aligned(base, off, size, {"map_value": "value ", "fp": "stack "}.get(base.kind, ""))
 

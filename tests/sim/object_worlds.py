@@ -25,10 +25,11 @@ from bcc_py.spec import MapSpec, ProgramSpec
 from cfront.uapi import AttachType, MapType, ProgType
 from tests.sim.quiet import Script
 
-__all__ = ["PROGRAMS", "SOCKETS", "LinuxWorld", "SimWorld", "World", "asked", "storage_spec", "word"]
+__all__ = ["FILES", "PROGRAMS", "SOCKETS", "LinuxWorld", "SimWorld", "World", "asked", "storage_spec", "word"]
 
 # TCP listening with SO_REUSEPORT, connected, fresh; UDP fresh, bound with SO_REUSEPORT, bound; unix connected, fresh; AF_XDP
 SOCKETS = ("listener", "connected", "fresh", "udp", "udp_group", "udp_bound", "unix", "unix_fresh", "xdp")
+FILES = ("file", "same_file", "other_file")  # opened anew, the second is another descriptor of the first
 PROGRAMS: dict[str, tuple[ProgType, AttachType]] = {
     "xdp_program": (ProgType.XDP, AttachType.XDP), "other_xdp": (ProgType.XDP, AttachType.XDP),
     "device_program": (ProgType.XDP, AttachType.XDP_DEVMAP), "cpu_program": (ProgType.XDP, AttachType.XDP_CPUMAP),
@@ -95,7 +96,7 @@ class World:
         return self.fd(name)
 
     def reopen(self, name: str) -> None:
-        """The socket is closed, and there is another of its kind."""
+        """The socket, or the file, is closed, and there is another of its kind."""
         raise KeyError(name)
 
     def cookie(self, name: str) -> int:
@@ -127,6 +128,8 @@ class SimWorld(World):
         super().__init__(stack)
         self._sockets = {name: self._socket(name) for name in SOCKETS}
         self._groups = {"group": self.sim.cgroups.open(), "root": self.sim.cgroups.open(1)}
+        file = self.sim.files.create()
+        self._files = {"file": file, "same_file": self.sim.files.reopen(file), "other_file": self.sim.files.create()}
         self._tasks = {name: self.sim.tasks.spawn(pid, name).pid for name, pid in (("task", 5000), ("other_task", 5001))}
 
     def owner(self, type: MapType, name: str) -> int:
@@ -151,9 +154,13 @@ class SimWorld(World):
         return self._sockets[name]
 
     def _object_fd(self, name: str) -> int:
-        return self._groups[name].fd if name in self._groups else self._sockets[name].fd
+        return {**self._groups, **self._files, **self._sockets}[name].fd
 
     def reopen(self, name: str) -> None:
+        if name in FILES:
+            self.sim.files.close(self._files[name])
+            self._files[name] = self.sim.files.reopen(self._files["file"]) if name == "same_file" else self.sim.files.create()
+            return
         self._sockets[name].close()
         self._sockets[name] = self._socket(name)
 
@@ -176,6 +183,9 @@ class LinuxWorld(World):
         self._sockets = {name: self._socket(name) for name in SOCKETS}
         stack.callback(lambda: [one.close() for one in self._sockets.values()])
         self._groups = stack.enter_context(_control_groups())
+        self._files = {name: os.memfd_create(name) for name in ("file", "other_file")}
+        self._files["same_file"] = os.dup(self._files["file"])
+        stack.callback(lambda: [os.close(one) for one in self._files.values()])
         self._tasks = {name: stack.enter_context(_child()) for name in ("task", "other_task")}
 
     def owner(self, type: MapType, name: str) -> int:
@@ -202,9 +212,13 @@ class LinuxWorld(World):
         return made
 
     def _object_fd(self, name: str) -> int:
-        return self._groups[name] if name in self._groups else self._sockets[name].fileno()
+        return {**self._groups, **self._files}[name] if name not in self._sockets else self._sockets[name].fileno()
 
     def reopen(self, name: str) -> None:
+        if name in FILES:
+            os.close(self._files[name])
+            self._files[name] = os.dup(self._files["file"]) if name == "same_file" else os.memfd_create(name)
+            return
         self._sockets[name].close()
         self._sockets[name] = self._socket(name)
 

@@ -246,7 +246,7 @@ def test_many_timers_fire_in_order(kernel: SimKernel, specs: dict[str, MapSpec])
 
 
 
-# ---- storages, arenas, stacks
+# ---- storages, stacks
 
 def _storage(kind: MapType) -> MapSpec:
     return MapSpec("m", kind, 4, 8, 0, 1, key_type=1, value_type=1)
@@ -286,24 +286,6 @@ def test_a_control_group_has_its_value(kernel: SimKernel, kind: MapType) -> None
     value = map.lookup(group.to_bytes(8, "little"))
     assert value is not None and value[-8:] == (5).to_bytes(8, "little")
     assert keys_of(map) == [group.to_bytes(8, "little")]
-
-
-def test_an_arena_gives_pages(kernel: SimKernel) -> None:
-    map = _map(kernel, MapSpec("m", MapType.ARENA, 0, 0, 10, _MMAPABLE))
-
-    def take(address: int, count: int) -> int:
-        return int(kernel.runtime.arena_alloc_pages(kernel.cpu(0).pointer, map.pointer, address, count, 0, 0))
-
-    base = take(0, 3)
-    assert base % (1 << 32) == 0
-    assert take(0, 4) == base + 3 * 4096
-    assert take(0, 4) == 0 and take(base, 1) == 0 and take(0, 11) == 0
-    kernel.runtime.ffi.memmove(kernel.runtime.ffi.cast("u8 *", base + 4096), b"words", 5)
-    assert bytes(map.view()[4096:4101]) == b"words"
-    kernel.runtime.arena_free_pages(kernel.cpu(0).pointer, map.pointer, base + 4096, 2)
-    assert bytes(map.view()[4096:4101]) == bytes(5)
-    assert take(0, 2) == base + 4096
-    assert take(base + 9 * 4096, 1) == base + 9 * 4096
 
 
 def test_a_stack_has_a_number(kernel: SimKernel) -> None:

@@ -4,6 +4,7 @@ the model gives. A model knows names of objects (object_worlds.py), never descri
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import functools
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from bcc_py.sim.maps import SimMap
 from bcc_py.spec import MapSpec
 from cfront.uapi import MapType
 from tests.sim.map_operations import keys_of
-from tests.sim.object_worlds import PROGRAMS, SOCKETS, LinuxWorld, SimWorld, World, asked, storage_spec, word
+from tests.sim.object_worlds import FILES, PROGRAMS, SOCKETS, LinuxWorld, SimWorld, World, asked, storage_spec, word
 from tests.sim.quiet import Script
 
 _M = MapType
@@ -332,6 +333,34 @@ def test_a_storage_does_what_the_model_does(world: World, kind: MapType, data: s
             assert _storage_answer(world, map, step, key, value) == model.answer(step, value), step
 
 
+@given(steps=_steps((*FILES, "nothing"), ("lookup", "update", "update", "delete", "next", "reopen")))
+@_FEW
+def test_an_inode_has_one_value_under_each_of_its_descriptors(world: World, steps: list[_Step]) -> None:
+    """Its value lasts as long as it has a descriptor. The model names inodes, of which a descriptor has one at a time."""
+    for name in FILES:
+        world.reopen(name)
+    inodes = {"file": "file", "same_file": "file", "other_file": "other_file"}
+    model = _Storage((), {"nothing": errno.EBADF})
+    with contextlib.closing(world.kernel.create_map(storage_spec(_M.INODE_STORAGE))) as map:
+        for at, step in enumerate(steps):
+            if step.verb == "reopen":
+                if step.name in FILES:
+                    _open_anew(world, inodes, model, step.name, f"inode {at}")
+                continue
+            value = at.to_bytes(8, "little")
+            wanted = model.answer(dataclasses.replace(step, name=inodes.get(step.name, step.name)), value)
+            assert _storage_answer(world, map, step, word(world.fd(step.name)), value) == wanted, step
+
+
+def _open_anew(world: World, inodes: dict[str, str], model: _Storage, name: str, new: str) -> None:
+    """same_file becomes a descriptor of what file is one of; the others become descriptors of new files."""
+    before = inodes[name]
+    world.reopen(name)
+    inodes[name] = inodes["file"] if name == "same_file" else new
+    if before not in inodes.values():
+        model.rows.pop(before, None)
+
+
 @pytest.mark.parametrize("kind", [_M.CGROUP_STORAGE, _M.PERCPU_CGROUP_STORAGE], ids=lambda one: one.name.lower())
 @given(steps=_steps(("group",), ("lookup", "update", "delete", "next"), keys=2))
 @_FEW
@@ -347,37 +376,6 @@ def test_a_groups_older_storage_is_empty_until_its_programs_run(world: World, ki
 
 
 # ---- what only a simulated kernel lets us ask for by hand
-
-
-@given(runs=st.lists(st.tuples(st.sampled_from(("take", "take", "give")), st.integers(0, 10), st.integers(0, 6)), max_size=40))
-@settings(max_examples=100, deadline=None)
-def test_an_arenas_pages_are_taken_once(runs: list[tuple[str, int, int]]) -> None:
-    """place 10: any; else from that page on. No page is given twice; there is room if so many free ones follow each other."""
-    pages = 8
-    with contextlib.closing(SimKernel(Script(), spec="sim:test")) as kernel:
-        map = kernel.create_map(MapSpec("m", _M.ARENA, 0, 0, pages, 1 << 10))
-        assert isinstance(map, SimMap)
-        runtime, cpu = kernel.runtime, kernel.cpu(0).pointer
-        base = runtime.address_of(map.pointer.slots)
-        taken: set[int] = set()
-        for verb, place, count in runs:
-            address = 0 if place == 10 else base + 4096 * place
-            if verb == "give":
-                runtime.arena_free_pages(cpu, map.pointer, base + 4096 * place, count)
-                taken -= set(range(place, place + count))
-                continue
-            got = int(runtime.arena_alloc_pages(cpu, map.pointer, address, count, 0, 0))
-            fits = [at for at in range(pages - count + 1) if not taken & set(range(at, at + count))] if count else []
-            if place == 10:
-                assert bool(got) == bool(fits)
-            else:
-                assert bool(got) == (place in fits) and got in (0, address)
-            if got:
-                at = (got - base) // 4096
-                assert at in fits
-                assert bytes(map.view()[4096 * at : 4096 * (at + count)]) == bytes(4096 * count)
-                map.view()[4096 * at] = 1
-                taken |= set(range(at, at + count))
 
 
 @given(runs=st.lists(st.tuples(st.sampled_from(("store", "store", "read", "delete", "next")), st.integers(0, 9), st.booleans()), max_size=40))

@@ -32,8 +32,6 @@ void socket_map_ends(struct map *map);
 s64 stack_map_store(struct map *map, const u64 *ips, u32 count, u64 flags);
 
 void storage_drop(struct map *map, u64 owner);
-u64 arena_alloc_pages(struct cpu *cpu, struct map *map, u64 address, u64 count, u64 node, u64 flags);
-void arena_free_pages(struct cpu *cpu, struct map *map, u64 address, u64 count);
 
 u64 timers_next(struct sim *sim, u32 *cpu);
 u32 timers_ready(struct sim *sim);

@@ -50,6 +50,13 @@ s64 check_access(struct cpu *cpu, u64 address, u64 bytes, u64 slot)
     return fault(cpu, address, bytes, slot);
 }
 
+/* A program accessed a page of an arena that is not there, as Linux tells it by the program's stream: at that place of the
+   window, that is, at the address that a process would say. */
+s64 arena_fault(struct cpu *cpu, struct map *map, s64 at, u64 bytes, u64 slot)
+{
+    return fault(cpu, (map->arena->user & ~(ARENA_ALIGNMENT - 1)) + (u64)at, bytes, slot);
+}
+
 /* A run begins. */
 s64 check_begin(struct cpu *cpu)
 {

@@ -458,23 +458,23 @@ s64 kfunc_bpf_copy_from_user_task_str(struct cpu *cpu, u8 *to, u64 size, u64 add
 
 s64 kfunc_bpf_copy_from_user_dynptr(struct cpu *cpu, const struct dynptr *to, u64 offset, u64 size, u64 address)
 {
-    return kfunc_bpf_probe_read_user_dynptr(cpu, to, offset, size, address);
+    return dynptr_read_into(cpu, to, (u32)offset, (u32)size, address, bpf_probe_read_user);
 }
 
 s64 kfunc_bpf_copy_from_user_str_dynptr(struct cpu *cpu, const struct dynptr *to, u64 offset, u64 size, u64 address)
 {
-    return kfunc_bpf_probe_read_user_str_dynptr(cpu, to, offset, size, address);
+    return dynptr_read_string_into(cpu, to, (u32)offset, (u32)size, address, bpf_probe_read_user_str);
 }
 
 s64 kfunc_bpf_copy_from_user_task_dynptr(struct cpu *cpu, const struct dynptr *to, u64 offset, u64 size, u64 address, u64 task)
 {
     u64 nowhere = task == cpu->task ? address : 0;
-    return kfunc_bpf_probe_read_user_dynptr(cpu, to, offset, size, nowhere);
+    return dynptr_read_into(cpu, to, (u32)offset, (u32)size, nowhere, bpf_probe_read_user);
 }
 
 s64 kfunc_bpf_copy_from_user_task_str_dynptr(struct cpu *cpu, const struct dynptr *to, u64 offset, u64 size, u64 address,
     u64 task)
 {
     u64 nowhere = task == cpu->task ? address : 0;
-    return kfunc_bpf_probe_read_user_str_dynptr(cpu, to, offset, size, nowhere);
+    return dynptr_read_string_into(cpu, to, (u32)offset, (u32)size, nowhere, bpf_probe_read_user_str);
 }

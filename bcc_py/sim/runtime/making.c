@@ -72,6 +72,7 @@ void map_free(struct sim *sim, struct map *map)
     bury(sim, map->pools, 0);
     lru_free(map);
     bury(sim, map->fields, 0);
+    bury(sim, map->arena, 0);
     bury(sim, map, 0);
     sim->maps--;
     sim_reclaim(sim);

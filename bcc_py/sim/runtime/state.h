@@ -126,6 +126,28 @@ struct field {
     u32 unused;
 };
 
+/* The free pages of an arena, as ranges that follow each other nowhere. For the first page of each: how many they are, and
+   1 + the first pages of its neighbours among those of its size. */
+struct ranges {
+    u32 *sizes;
+    u32 *next;
+    u32 *before;
+    u32 *heads; /* by size: 1 + the first page of the range that was put there last */
+    u64 *starts; /* sets of numbers: the first pages, */
+    u64 *by_size; /* and the sizes there are */
+};
+
+/* Pages that programs share by address. window: aligned to 4 GiB, what a program's 32 bits count from. user: the address
+   of the first page as the processes that map it have it. taken: for each page of the window, 1 where there is one. */
+struct arena {
+    u8 *window;
+    u8 *taken;
+    u64 user;
+    u32 is_viewed; /* Python may touch pages by itself */
+    u32 unused;
+    struct ranges free;
+};
+
 /* One map. slots: the values (array), the nodes (hash, storage), the elements (queue, stack), the pointers (maps of
    objects). Where a value has one copy for each CPU, they are cpu_stride bytes apart: an array's begin at slots, a hash's
    at cpu_values, and its node holds the offset. */
@@ -166,6 +188,7 @@ struct map {
     u32 id;
     u32 is_orphan; /* only programs know it */
     struct map *next_of_sockets; /* maps of sockets */
+    struct arena *arena;
 };
 
 /* A timer, or work that can be put off, in a map's value. */

@@ -14,12 +14,14 @@ void xdp_free(struct cpu *cpu, struct xdp *xdp)
 {
     if (xdp->is_owned)
         disown(cpu->sim, xdp->head);
+    if (xdp->frags)
+        disown(cpu->sim, xdp->frags);
     free(xdp->head);
     free(xdp->frags);
     free(xdp);
 }
 
-static s32 xdp_take_frags(struct xdp *xdp, const u8 *bytes, u32 size)
+static s32 xdp_take_frags(struct cpu *cpu, struct xdp *xdp, const u8 *bytes, u32 size)
 {
     u32 pages = (size + PAGE - 1) / PAGE;
     if (!pages)
@@ -31,7 +33,7 @@ static s32 xdp_take_frags(struct xdp *xdp, const u8 *bytes, u32 size)
         return -ENOMEM;
     memcpy(xdp->frags, bytes, size);
     xdp->frag_bytes = size;
-    return 0;
+    return own(cpu->sim, xdp->frags, (u64)pages * PAGE);
 }
 
 /* A packet of size bytes, of which the first meta are metadata and at most linear lie in the first buffer. Null when it
@@ -48,7 +50,7 @@ struct xdp *xdp_new(struct cpu *cpu, const u8 *bytes, u32 size, u32 linear, u32 
     xdp->head = (u8 *)calloc(1, PAGE);
     if (xdp->head && !own(cpu->sim, xdp->head, PAGE))
         xdp->is_owned = 1;
-    if (!xdp->is_owned || xdp_take_frags(xdp, bytes + linear, size - linear)) {
+    if (!xdp->is_owned || xdp_take_frags(cpu, xdp, bytes + linear, size - linear)) {
         xdp_free(cpu, xdp);
         return (struct xdp *)0;
     }
