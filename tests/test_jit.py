@@ -137,6 +137,14 @@ def test_all_64_bits_of_r0_come_back() -> None:
     assert _run([*wide(0, 0xFEDCBA9876543210), Insn(0x95)]) == 0xFEDCBA9876543210
 
 
+@pytest.mark.parametrize("old", [5, 6])
+def test_a_narrow_exchange_clears_r0s_upper_half(old: int) -> None:
+    """Whether it succeeds or not (RFC 9669, section 5.3); 6.18 forgets it in some programs."""
+    insns = [*wide(0, 1 << 32 | 5), Insn(0x62, 10, 0, -4, old), Insn(0xB7, 1, 0, 0, 9),
+             Insn(0xC3, 10, 1, -4, 0xF1), Insn(0x95)]
+    assert _run(insns) == old
+
+
 def test_the_context_is_native_memory() -> None:
     ctx = ctypes.create_string_buffer(bytes(range(16)))
     assert _run([Insn(0x79, 0, 1, 8), Insn(0x95)], ctypes.addressof(ctx)) == int.from_bytes(range(8, 16), "little")

@@ -41,6 +41,7 @@ _INSN_LIMIT, _MANY_INSNS = 6_000, 200_000
 _RANDOM = "r1 = map[fd:4][0]+{at}\nr0 = *(u32 *)(r1 +0)"
 _DUMP_AT = STATE_BYTES - 32
 _RAW_ARGUMENTS = 96
+_ATOMIC32, _CMPXCHG = 0xC3, 0xF1
 _NOTE = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.POINTER(ctypes.c_uint64 * 11))
 
 
@@ -132,6 +133,9 @@ class Machines:
         spec = ProgramSpec("random", "", sample.type, sample.insns(fds))
         env = VerifierEnv(dict(zip(fds, MAPS, strict=True)), cpus=self._checked.cpus, insn_limit=_INSN_LIMIT)
         outcome = Outcome("differs", _difference(mine, theirs)) if mine != theirs else self._checked_run(sample, mine, derive(spec, env))
+        if outcome.kind == "differs" and any(one.code == _ATOMIC32 and one.imm == _CMPXCHG for one in spec.insns):
+            # where a path ends in a state that was seen before, 6.18 does not extend r0 (docs/execution.md)
+            return Outcome("not compared", "Linux may forget that a 32-bit cmpxchg extends r0")
         if outcome.kind == "differs" and self._is_anybodys(sample, mine, spec, env):
             return Outcome("not compared", "it depends on addresses or on unwritten stack")
         return outcome
