@@ -27,7 +27,9 @@ from bcc_py.errors import (
     SymbolError,
     VerifierError,
 )
+from bcc_py.symbols import SymbolCache
 from bcc_py.table import Table
+from bcc_py.usdt import USDT, USDTException
 
 if TYPE_CHECKING:
     from bcc_py.verdict import Verdict, verify, verify_object
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "BPF",
+    "USDT",
     "AttachError",
     "BpfError",
     "CompileError",
@@ -45,8 +48,10 @@ __all__ = [
     "MapError",
     "NotSupportedError",
     "ObjectError",
+    "SymbolCache",
     "SymbolError",
     "Table",
+    "USDTException",
     "Verdict",
     "VerifierError",
     "__version__",

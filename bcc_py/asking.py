@@ -17,7 +17,7 @@ from bcc_py.kernel import Kernel
 from bcc_py.spec import HookKind
 from cfront.ctype import Enum, Record
 
-__all__ = ["DEFAULT_KERNEL", "Asking", "current_kernel", "default_spec", "functions_matching", "set_kernel_opener", "use_kernel"]
+__all__ = ["DEFAULT_KERNEL", "Asking", "Question", "current_kernel", "default_spec", "functions_matching", "set_kernel_opener", "use_kernel"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -70,7 +70,7 @@ def _close_current() -> None:
     _current.clear()
 
 
-class _Question(Generic[_P, _R]):
+class Question(Generic[_P, _R]):
     """A function of a kernel as a method of the class and of its objects."""
 
     def __init__(self, function: Callable[Concatenate[Kernel, _P], _R]) -> None:
@@ -87,7 +87,13 @@ class _Question(Generic[_P, _R]):
             return self._function(instance.kernel if instance is not None else current_kernel(), *args, **kwargs)
 
         del ask.__dict__["__wrapped__"]  # whose first parameter is the kernel
+        ask.__text_signature__ = self._signature  # type: ignore[attr-defined]
         return ask
+
+    @functools.cached_property
+    def _signature(self) -> str:
+        code = self._function.__code__
+        return f"({', '.join(code.co_varnames[1 : code.co_argcount])})"
 
 
 def functions_matching(kernel: Kernel, pattern: str) -> set[str]:
@@ -99,22 +105,22 @@ def functions_matching(kernel: Kernel, pattern: str) -> set[str]:
 class Asking:
     """The part of class BPF that asks."""
 
-    @_Question
+    @Question
     def get_kprobe_functions(kernel: Kernel, event_re: str | bytes) -> set[bytes]:
         """The kernel's functions whose whole names match, without those that cannot be probed."""
         return {os.fsencode(one) for one in functions_matching(kernel, os.fsdecode(event_re))}
 
-    @_Question
+    @Question
     def get_tracepoints(kernel: Kernel, tp_re: str | bytes) -> list[bytes]:
         """The tracepoints, as "category:event", that begin with what matches."""
         found = re.compile(os.fsdecode(tp_re))
         return [os.fsencode(one) for one in kernel.tracepoints() if found.match(one)]
 
-    @_Question
+    @Question
     def tracepoint_exists(kernel: Kernel, category: str | bytes, event: str | bytes) -> bool:
         return kernel.has_tracepoint(os.fsdecode(category), os.fsdecode(event))
 
-    @_Question
+    @Question
     def kernel_struct_has_field(kernel: Kernel, struct_name: str | bytes, field_name: str | bytes) -> int:
         """1 if the struct has a member of this name, in an anonymous one too, 0 if not, -1 if there is no such struct or the
         kernel does not show its types."""
@@ -124,7 +130,7 @@ class Asking:
             return -1
         return -1 if not isinstance(found, Record) else int(_has_member(found, os.fsdecode(field_name)))
 
-    @_Question
+    @Question
     def kernel_enum_has_val(kernel: Kernel, enum_name: str | bytes, value_name: str | bytes) -> int:
         """The same for an enum and one of its names."""
         try:
@@ -133,41 +139,41 @@ class Asking:
             return -1
         return -1 if not isinstance(found, Enum) else int(os.fsdecode(value_name) in (found.values or ()))
 
-    @_Question
+    @Question
     def support_kfunc(kernel: Kernel) -> bool:
         """Whether functions can be attached to by their types (fentry, fexit)."""
         return kernel.supports(HookKind.FENTRY)
 
-    @_Question
+    @Question
     def support_fmod_ret(kernel: Kernel) -> bool:
         """Whether what functions return can be changed (fmod_ret)."""
         return kernel.supports(HookKind.FMOD_RET)
 
-    @_Question
+    @Question
     def support_lsm(kernel: Kernel) -> bool:
         """Whether security hooks can be attached to."""
         return kernel.supports(HookKind.LSM)
 
-    @_Question
+    @Question
     def support_raw_tracepoint(kernel: Kernel) -> bool:
         return kernel.supports(HookKind.RAW_TRACEPOINT)
 
-    @_Question
+    @Question
     def support_raw_tracepoint_in_module(kernel: Kernel) -> bool:
         """Whether raw tracepoints of modules can be attached to as well."""
         return kernel.supports(HookKind.RAW_TRACEPOINT) and kernel.has_function("bpf_get_raw_tracepoint")
 
-    @_Question
+    @Question
     def get_syscall_prefix(kernel: Kernel) -> bytes:
         """What the kernel puts before a system call's name in the name of its entry function."""
         return kernel.syscall_prefix().encode()
 
-    @_Question
+    @Question
     def get_syscall_fnname(kernel: Kernel, name: str | bytes) -> bytes:
         """The entry function of a system call."""
         return kernel.syscall_prefix().encode() + os.fsencode(name)
 
-    @_Question
+    @Question
     def fix_syscall_fnname(kernel: Kernel, name: str | bytes) -> bytes:
         """name, with another architecture's system-call prefix replaced by this kernel's."""
         text = os.fsdecode(name)

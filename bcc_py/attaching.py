@@ -11,7 +11,7 @@ import os
 import re
 import struct
 import weakref
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Self
 
 from bcc_py.asking import Asking, functions_matching
@@ -33,6 +33,7 @@ _PROGRAM_TYPES = {
     HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.TRACEPOINT: ProgType.TRACEPOINT,
     HookKind.RAW_TRACEPOINT: ProgType.RAW_TRACEPOINT, HookKind.FENTRY: ProgType.TRACING, HookKind.FEXIT: ProgType.TRACING,
     HookKind.FMOD_RET: ProgType.TRACING, HookKind.LSM: ProgType.LSM, HookKind.ITER: ProgType.TRACING,
+    HookKind.UPROBE: ProgType.KPROBE, HookKind.URETPROBE: ProgType.KPROBE,
 }
 _ATTACH_TYPES = {
     HookKind.FENTRY: AttachType.TRACE_FENTRY, HookKind.FEXIT: AttachType.TRACE_FEXIT, HookKind.FMOD_RET: AttachType.MODIFY_RETURN,
@@ -120,17 +121,20 @@ class Attaching(Asking, abc.ABC):
 
     def _attach_matching(self, kind: HookKind, pattern: str, matches: Collection[str], fn_name: str) -> None:
         """Attaches to all of them; an error only if none could be."""
-        if not matches:
-            raise AttachError(f"attaching {fn_name}: no {kind.value} matches {pattern!r}", pattern)
-        if kind in _PROBES:
-            self._check_quota(len(matches))
+        self._attach_any([Hook(kind, one) for one in sorted(matches)], fn_name, f"{kind.value} matches {pattern!r}")
+
+    def _attach_any(self, hooks: Sequence[Hook], fn_name: str, what: str) -> None:
+        if not hooks:
+            raise AttachError(f"attaching {fn_name}: no {what}", what)
+        if hooks[0].kind in _PROBES:
+            self._check_quota(len(hooks))
         failures: list[BpfError] = []
-        for one in sorted(matches):
+        for one in hooks:
             try:
-                self._attach(Hook(kind, one), fn_name)
+                self._attach(one, fn_name)
             except (AttachError, NotSupportedError) as error:
                 failures.append(error)
-        if len(failures) == len(matches):
+        if len(failures) == len(hooks):
             raise failures[0]
 
     def _detach(self, hook: Hook, fn_name: str = "") -> None:

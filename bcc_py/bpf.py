@@ -7,6 +7,7 @@ implementations, load.py, table.py and cfront."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import importlib
@@ -20,16 +21,19 @@ from typing import Any
 
 import cfront
 from bcc_py.asking import DEFAULT_KERNEL, default_spec, set_kernel_opener
-from bcc_py.attaching import BY_TYPES, PREFIXES, Attaching, Function, as_text, program_kind
+from bcc_py.attaching import BY_TYPES, PREFIXES, Function, as_text, program_kind
 from bcc_py.cache import cached
 from bcc_py.elf import read_object
-from bcc_py.errors import LoadError
-from bcc_py.isa import disassemble, encode
+from bcc_py.errors import CompileError, LoadError
+from bcc_py.isa import Insn, disassemble, encode
 from bcc_py.kernel import Kernel, Link, Map, Program, Ring, TraceLine
 from bcc_py.linux.kernel import LinuxKernel
+from bcc_py.listing import decode_map
 from bcc_py.load import load_maps, relocate
 from bcc_py.spec import Hook, HookKind, ObjectSpec, ProgramSpec
-from bcc_py.table import PerfEventArray, RingBuf, Table, table_for
+from bcc_py.table import MapView, PerfEventArray, RingBuf, UserRingBuf, table_for
+from bcc_py.usdt import USDT, usdt_text
+from bcc_py.user_space import UserSpace
 from cfront.btf import Btf
 from cfront.ctype import CType
 from cfront.uapi import AttachType, ProgType, version_code
@@ -70,7 +74,7 @@ def _found_file(name: str) -> str:
 set_kernel_opener(kernel_from_spec)
 
 
-class BPF(Attaching):
+class BPF(UserSpace):
     """One compiled text, live on a kernel.
 
     text or src_file: C in BCC's dialect. cflags: -D, -U, -I and -w. debug: DEBUG_* of bcc_py.debug, what to print of it.
@@ -110,10 +114,11 @@ class BPF(Attaching):
     XDP_FLAGS_UPDATE_IF_NOEXIST, XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_REPLACE = (
         1 << bit for bit in range(5))
     CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
+    _cpus: tuple[str, ...] = ("v3",)  # BPF instruction sets to compile for, the first that does
 
     def __init__(
         self, src_file: str | bytes = "", hdr_file: str | bytes = "", text: str | bytes | None = None, debug: int = 0,
-        cflags: Sequence[str | bytes] = (), usdt_contexts: Sequence[Any] = (), allow_rlimit: bool = True,
+        cflags: Sequence[str | bytes] = (), usdt_contexts: Sequence[USDT] = (), allow_rlimit: bool = True,
         device: str | bytes | None = None, attach_usdt_ignore_pid: bool = False, *, kernel: Kernel | str | None = None,
     ) -> None:
         if bool(src_file) == (text is not None):
@@ -124,15 +129,18 @@ class BPF(Attaching):
         self._owns_kernel = kernel is None or isinstance(kernel, str)
         self.kernel = self._open_kernel(kernel)
         self.warnings: tuple[str, ...] = ()
-        self.tables: dict[str, Table] = {}
+        self.tables: dict[str, MapView] = {}
+        self._buffers: list[PerfEventArray | RingBuf | UserRingBuf] = []  # all that were handed out
         self.funcs: dict[str, Function] = {}
         self._maps: dict[str, Map] = {}
         self._links: dict[tuple[Hook, str], Link] = {}
         self._is_closed = False
         try:
-            self._spec: ObjectSpec = self._compile(content, filename, [as_text(one) for one in cflags])
+            self._spec: ObjectSpec = self._compile(content, filename, [as_text(one) for one in cflags], usdt_text(usdt_contexts))
             self._btf = Btf(self._spec.btf) if self._spec.btf else None
             self._maps = load_maps(self._spec, self.kernel)
+            for one in usdt_contexts:
+                one.attach_uprobes(self, attach_usdt_ignore_pid)
             self._autoload()
         except BaseException:  # an interrupt too must leave nothing attached
             self.close()
@@ -144,13 +152,13 @@ class BPF(Attaching):
             kernel = default_spec()
         return kernel_from_spec(kernel) if isinstance(kernel, str) else kernel
 
-    def _compile(self, text: str, filename: str, cflags: list[str]) -> ObjectSpec:
-        """The object of text, from the cache if the same text met the same kernel before."""
+    def _compile(self, text: str, filename: str, cflags: list[str], before: str) -> ObjectSpec:
+        """The object of text, from the cache if the same text met the same kernel before. before: C in front of it."""
         defines = self._defines(" ".join((text, *cflags)))
-        parts = (text, filename, *cflags, self.kernel.types_key, *(f"{name}={value}" for name, value in defines.items()))
+        parts = (before, text, filename, *cflags, *self._cpus, self.kernel.types_key, *(f"{name}={value}" for name, value in defines.items()))
 
         def build() -> bytes:
-            made = cfront.compile_unit(text, filename=filename, cflags=cflags, types=self.kernel.types, defines=defines)
+            made = self._compiled(text, filename, cflags, defines, before)
             said = "\0".join(str(one) for one in made.warnings).encode("utf-8", "surrogateescape")
             return len(said).to_bytes(4, "little") + said + made.object
 
@@ -159,8 +167,21 @@ class BPF(Attaching):
         end = 4 + int.from_bytes(content[:4], "little")
         self.warnings = tuple(content[4:end].decode("utf-8", "surrogateescape").split("\0")) if end > 4 else ()
         for one in self.warnings:
-            importlib.import_module("logging").getLogger("bcc_py").warning("%s", one)
+            self._warn(one)
         return read_object(content[end:])
+
+    def _compiled(self, text: str, filename: str, cflags: list[str], defines: dict[str, str], before: str) -> cfront.Compiled:
+        """The object for the first of _cpus that can run it, else what the last one lacks."""
+        for cpu in self._cpus[:-1]:
+            with contextlib.suppress(CompileError):
+                return cfront.compile_unit(
+                    text, filename=filename, cflags=cflags, types=self.kernel.types, defines=defines, headers={"<usdt>": before}, cpu=cpu)
+        return cfront.compile_unit(
+            text, filename=filename, cflags=cflags, types=self.kernel.types, defines=defines, headers={"<usdt>": before},
+            cpu=self._cpus[-1])
+
+    def _warn(self, words: str) -> None:
+        importlib.import_module("logging").getLogger("bcc_py").warning("%s", words)
 
     def _defines(self, words: str) -> dict[str, str]:
         """The macros that this kernel answers for, of those that are named in words."""
@@ -183,9 +204,12 @@ class BPF(Attaching):
         name = as_text(func_name)
         known = self.funcs.get(name)
         if known is None:
-            program = self.kernel.load_program(relocate(self._typed(name, prog_type, attach_type), self._maps))
+            program = self._load_program(relocate(self._typed(name, prog_type, attach_type), self._maps))
             known = self.funcs[name] = self._function(name, program)
         return known
+
+    def _load_program(self, spec: ProgramSpec) -> Program:
+        return self.kernel.load_program(spec)
 
     def _function(self, name: str, program: Program) -> Function:
         return Function(self, name, program)
@@ -215,12 +239,17 @@ class BPF(Attaching):
         return ", ".join(self._spec.programs) or "none"
 
     def dump_func(self, func_name: str | bytes) -> bytes:
-        """The instructions of a function, 8 bytes each, as loaded."""
-        return encode(self.load_func(func_name).program.spec.insns)
+        """The instructions of a function, 8 bytes each, with the descriptors of its maps in them; it need not be loaded."""
+        return encode(self._insns(func_name))
 
     def disassemble_func(self, func_name: str | bytes) -> str:
         """The instructions of a function in the kernel's syntax, one a line."""
-        return "\n".join(disassemble(self.load_func(func_name).program.spec.insns))
+        return "\n".join(disassemble(self._insns(func_name)))
+
+    def _insns(self, func_name: str | bytes) -> tuple[Insn, ...]:
+        name = as_text(func_name)
+        known = self.funcs.get(name)
+        return known.program.spec.insns if known is not None else relocate(self._typed(name, ProgType.KPROBE, -1), self._maps).insns
 
     def _autoload(self) -> None:
         for name in sorted(self._spec.programs):
@@ -230,23 +259,36 @@ class BPF(Attaching):
 
     # -- tables
 
-    def __getitem__(self, name: str | bytes) -> Any:
-        """The table of that name, of the class in table.py for its map's type. Raises KeyError if there is none."""
-        key = as_text(name)
-        found = self.tables.get(key)
+    def __getitem__(self, key: str | bytes) -> Any:
+        """The table of that name, of the class in bcc_py.table for its map's type. Raises KeyError if there is none."""
+        name = as_text(key)
+        found = self.tables.get(name)
         if found is None:
-            found = self.tables[key] = self.get_table(key)
+            found = self.tables[name] = self.get_table(name)
         return found
 
-    def get_table(self, name: str | bytes, reducer: Callable[[Any, Any], Any] | None = None) -> Table:
-        """A new view of a table; reducer: as functools.reduce's, for per-CPU leaves."""
+    def get_table(
+        self, name: str | bytes, keytype: Any = None, leaftype: Any = None, reducer: Callable[[Any, Any], Any] | None = None
+    ) -> Any:
+        """A new view of a table. keytype, leaftype: ctypes classes for its keys and leaves, instead of those of their C
+        types; reducer: as functools.reduce's, for per-CPU leaves."""
         key = as_text(name)
         map = self._maps.get(key)
         if map is None:
             raise KeyError(key)
         spec = self._spec.maps[key]
         types = (self._type(spec.key_type), self._type(spec.value_type), self._type(spec.event_type))
-        return table_for(map, self.kernel, *types, reducer=reducer)
+        number = list(self._maps).index(key)
+        made = table_for(map, self.kernel, *types, reducer, key_class=keytype, leaf_class=leaftype, bpf=self, map_id=number)
+        if isinstance(made, (PerfEventArray, RingBuf, UserRingBuf)):
+            self._buffers.append(made)
+        return made
+
+    def decode_table(self, table_name: str | bytes, sizeinfo: bool = False) -> str:
+        """The layout of a table's keys and values as C. sizeinfo: with the offset and size of every member, in bytes."""
+        name = as_text(table_name)
+        table = self[name]
+        return decode_map(name.encode(), table, table.ttype, sizeinfo)
 
     def _type(self, id: int) -> CType | None:
         return self._btf.type(id) if id and self._btf is not None else None
@@ -264,12 +306,15 @@ class BPF(Attaching):
 
     def _rings(self, *kinds: type[PerfEventArray] | type[RingBuf]) -> list[Ring]:
         """The reading sides of the opened buffers of these kinds."""
-        return [one.ring for one in self.tables.values() if isinstance(one, kinds) and one.ring is not None]
+        return [one.ring for one in self._buffers if isinstance(one, kinds) and one.ring is not None]
 
     def perf_buffer_poll(self, timeout: int = -1) -> int:
         """Waits for records in any opened perf buffer, at most timeout ms (-1: without limit), and hands all that
         are there to the callbacks; how many. On a simulated kernel virtual time goes on instead."""
-        return self.kernel.poll(self._rings(PerfEventArray), timeout)
+        return self._poll(self._rings(PerfEventArray), timeout)
+
+    def _poll(self, rings: Sequence[Ring], timeout: int) -> int:
+        return self.kernel.poll(rings, timeout)
 
     kprobe_poll = perf_buffer_poll
 
@@ -279,7 +324,7 @@ class BPF(Attaching):
 
     def ring_buffer_poll(self, timeout: int = -1) -> int:
         """perf_buffer_poll for ring buffers. Raises LoadError if none is opened."""
-        return self.kernel.poll(self._needed_rings(), timeout)
+        return self._poll(self._needed_rings(), timeout)
 
     def ring_buffer_consume(self) -> int:
         """Hands over what is in the ring buffers now."""
@@ -293,7 +338,7 @@ class BPF(Attaching):
 
     def poll(self, timeout: int = -1) -> int:
         """perf_buffer_poll and ring_buffer_poll as one."""
-        return self.kernel.poll(self._rings(PerfEventArray, RingBuf), timeout)
+        return self._poll(self._rings(PerfEventArray, RingBuf), timeout)
 
     def sleep(self, seconds: float) -> None:
         """Lets the kernel's time go by: virtual on a simulated kernel."""
@@ -307,6 +352,10 @@ class BPF(Attaching):
     def trace_line(self, timeout_ms: int = -1) -> TraceLine | None:
         """The next line of bpf_trace_printk; None if there is none in time."""
         return self.kernel.read_trace_pipe(timeout_ms)
+
+    def trace_open(self, nonblocking: bool = False) -> TracePipe:
+        """trace_pipe as a file to read lines from; each is bytes."""
+        return TracePipe(self, nonblocking)
 
     def trace_fields(self, nonblocking: bool = False) -> tuple[bytes, int, int, bytes, float, bytes] | tuple[None, ...]:
         """(task, pid, cpu, flags, seconds, message) of the next line of bpf_trace_printk; six Nones without one."""
@@ -335,9 +384,8 @@ class BPF(Attaching):
         self._is_closed = True
         for link in self._links.values():
             link.close()
-        for table in self.tables.values():
-            if isinstance(table, (PerfEventArray, RingBuf)):
-                table.close()
+        for buffer in self._buffers:
+            buffer.close()
         for function in self.funcs.values():
             function.program.close()
         for map in self._maps.values():
@@ -355,6 +403,25 @@ class BPF(Attaching):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cleanup()
+
+
+class TracePipe:
+    """Lines of bpf_trace_printk, as trace_pipe prints them. Iterating ends when nothing will ever come."""
+
+    def __init__(self, bpf: BPF, is_nonblocking: bool) -> None:
+        self._bpf = bpf
+        self._is_nonblocking = is_nonblocking
+
+    def readline(self, size: int = -1) -> bytes:
+        """The next line with its end; b"" if there is none, or none yet where it does not block."""
+        line = self._bpf.trace_readline(self._is_nonblocking)
+        return b"" if line is None else line + b"\n"
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    def close(self) -> None:
+        """Nothing is held: the kernel's trace_pipe is its own."""
 
 
 def _pipe_text(line: TraceLine) -> str:

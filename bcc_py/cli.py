@@ -26,7 +26,7 @@ from bcc_py.errors import BpfError, CompileError, NotSupportedError
 __all__ = ["TOOLS", "clock_text", "flag_values", "follow", "main", "number_of", "opened", "pid", "regex", "running", "seconds", "shown", "tool"]
 
 TOOLS = ("execsnoop", "exitsnoop", "syscount", "tcpstates")
-_COMMANDS = {"verify": "bcc_py.verify_command", **{name: f"bcc_py.tools.{name}" for name in TOOLS}}
+_COMMANDS = {"verify": "bcc_py.verify_command", "run": "bcc_py.compat.run_command", "check": "bcc_py.compat.check_command", **{name: f"bcc_py.tools.{name}" for name in TOOLS}}
 _MAX_PID = 1 << 22  # PID_MAX_LIMIT
 _MISSING_EVENT = re.compile(r"'struct tracepoint__([a-z0-9_]+?)__(\w+)' is not defined")
 

@@ -11,8 +11,9 @@ log2 columns are twice as wide and the bars half as long, so that a line still f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-__all__ = ["LINEAR_SLOTS", "LOG2_SLOTS", "linear_hist", "log2_hist"]
+__all__ = ["LINEAR_SLOTS", "LOG2_SLOTS", "json_hist", "linear_hist", "log2_hist"]
 
 LOG2_SLOTS = 65
 LINEAR_SLOTS = 1025
@@ -65,3 +66,15 @@ def linear_hist(values: Sequence[int], val_type: str = "value", strip_leading_ze
         bar = _bar(values[slot], greatest, _BAR_WIDTH)
         lines.append(f"        {slot:<10d} : {values[slot]:<8d} |{bar:<{_BAR_WIDTH}}|")
     return lines
+
+
+def json_hist(values: Sequence[int], val_type: str, time: str, section: tuple[str, Any] | None = None) -> dict[str, Any]:
+    """A power-of-two histogram as a dict, of the slots up to the last that is used. time: when it was taken, as text;
+    section: the name and the value of its bucket."""
+    last = max((slot for slot, count in enumerate(values) if count), default=0)
+    rows = [{"interval-start": 0 if slot == 1 else 1 << slot - 1, "interval-end": (1 << slot) - 1, "count": int(values[slot])}
+            for slot in range(1, last + 1)]
+    made: dict[str, Any] = {"ts": time, "val_type": val_type, "data": rows}
+    if section is not None:
+        made[section[0]] = section[1]
+    return made

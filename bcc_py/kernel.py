@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bcc_py.errors import MapError, NotSupportedError
 from bcc_py.isa import PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL
@@ -15,7 +15,7 @@ from bcc_py.rings import Records
 from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec
 from cfront.btf import Btf, TypeSource
 
-__all__ = ["Kernel", "Link", "Map", "MapBatch", "Program", "Ring", "RunStats", "TestRun", "TraceLine", "check_pinned", "shared_spec",
+__all__ = ["Counters", "Kernel", "KernelSymbol", "Link", "Map", "MapBatch", "Program", "Ring", "RunStats", "TestRun", "TraceLine", "UserRing", "check_pinned", "shared_spec",
            "undefined_table", "with_kernel_ids"]
 
 
@@ -101,11 +101,27 @@ class Ring(Protocol):
     lost: int
 
     @property
+    def fds(self) -> list[int]: ...  # readable when there is something; none where time is virtual
+    @property
     def on_records(self) -> Callable[[Records], bool]: ...
     @on_records.setter
     def on_records(self, deliver: Callable[[Records], bool]) -> None: ...
     def consume(self) -> int: ...
     def take_all(self) -> list[Records]: ...
+    def close(self) -> None: ...
+
+
+class Counters(Protocol):
+    """Counters of a perf event array, one for each online CPU. Closing one empties its place in the map."""
+
+    def close_cpu(self, cpu: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class UserRing(Protocol):
+    """The writing side of a user ring buffer, which programs drain."""
+
+    def write(self, content: bytes) -> bool: ...  # False: no room now; MapError (E2BIG): there never is for so much
     def close(self) -> None: ...
 
 
@@ -119,6 +135,14 @@ class TraceLine:
     flags: str
     time_ns: int
     message: str
+
+
+class KernelSymbol(NamedTuple):
+    """Where a kernel address is: offset bytes into the function name. module: "kernel", or what was loaded later."""
+
+    name: str
+    offset: int
+    module: str = "kernel"
 
 
 class Kernel(Protocol):
@@ -164,6 +188,11 @@ class Kernel(Protocol):
 
     def open_ring_buffer(self, map: Map, callback: Callable[[memoryview], object]) -> Ring: ...
 
+    def open_user_ring_buffer(self, map: Map) -> UserRing: ...
+    def open_perf_event(self, map: Map, type: int, config: int, pid: int = -1) -> Counters:
+        """Counters in a perf event array for programs to read; type and config as in perf_event_attr; pid: of the process to
+        count, -1 for all. Raises AttachError, NotSupportedError."""
+
     def poll(self, rings: Sequence[Ring], timeout_ms: int) -> int:
         """Waits until one of rings has records or the time is over (-1: no limit), then consumes all of them;
         the number of records. A simulated kernel advances its virtual time instead of waiting, and returns 0
@@ -182,10 +211,13 @@ class Kernel(Protocol):
     def has_function(self, name: str) -> bool: ...  # a kprobe could be asked for there
     def functions(self) -> Iterable[str]: ...
     def probe_functions(self) -> Iterable[str]: ...  # without those that the kernel says it cannot probe
+    def file(self, path: str) -> bytes | None: ...  # what a file of /proc or tracefs holds there; None: as on this machine
+    def directory(self, path: str) -> list[str] | None: ...  # the names in such a directory
     def supports(self, kind: HookKind) -> bool: ...  # whether programs can be attached to hooks of this kind
     def has_tracepoint(self, category: str, event: str) -> bool: ...
     def tracepoints(self) -> Iterable[str]: ...  # "category:event"
-    def ksym(self, address: int) -> tuple[str, int] | None: ...  # (function, offset)
+    def ksym(self, address: int) -> KernelSymbol | None: ...
+    def function_address(self, name: str) -> int: ...  # what ksym knows it by; 0 if there is none of that name
     def close(self) -> None: ...
 
 

@@ -116,6 +116,11 @@ class Reader(abc.ABC):
     def is_open(self) -> bool: ...
 
     @property
+    def fds(self) -> list[int]:
+        """What to poll; nothing where time is virtual."""
+        return []
+
+    @property
     def has_kept(self) -> bool:
         """Whether records that were taken wait to be handed over."""
         return self.current is not None

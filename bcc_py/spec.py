@@ -51,10 +51,11 @@ class PerfEvent:
 @dataclass(frozen=True, slots=True)
 class Hook:
     """A place to attach. name: "category:event" for a tracepoint, the event for a raw or a typed tracepoint, the
-    function for kprobes, fentry and fexit, the device for XDP and packet sockets ("": all), "type:config" for a perf event,
-    the descriptor's number. offset: bytes into the function (kprobe only). cookie: what bpf_get_attach_cookie gives a
+    function for kprobes, fentry and fexit, the file for uprobes, the device for XDP and packet sockets ("": all), "type:config" for a perf event,
+    the descriptor's number. offset: bytes into the function (kprobe), into the file (uprobe). cookie: what bpf_get_attach_cookie gives a
     program that runs here. event: of a perf event. attach_type, flags: as what a program is attached to a descriptor, and
-    BPF_F_*; of XDP, XDP_FLAGS_*."""
+    BPF_F_*; of XDP, XDP_FLAGS_*. pid: the process that an uprobe is for, -1 for all. counter_offset: where in the file a
+    16-bit number is that the kernel counts up while an uprobe is attached (a USDT probe's semaphore), 0 for none."""
 
     kind: HookKind
     name: str
@@ -63,6 +64,8 @@ class Hook:
     event: PerfEvent | None = None
     attach_type: AttachType = AttachType.NONE
     flags: int = 0
+    pid: int = -1
+    counter_offset: int = 0
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.name}" + (f"+{self.offset:#x}" if self.offset else "")

@@ -636,11 +636,11 @@ class DialectChecker(BuiltinChecker):
         words = [one for one in words if one != "%"]
         bad = [one for one in words if one not in _PRINTK_WORDS]
         if bad:
-            self.warn(f"bpf_trace_printk: '%{bad[0]}' is not one of {' '.join('%' + one for one in _PRINTK_WORDS)}", span, "format")
+            self.warn(f"only {_PRINTK_SHOWN} conversion specifiers allowed, not %{bad[0]}", span, "format")
         if len(words) > 3:
-            self.warn("bpf_trace_printk: more than 3 conversion specifiers", span, "format")
+            self.warn("cannot use more than 3 conversion specifiers", span, "format")
         if sum(one == "s" for one in words) > 1:
-            self.warn("bpf_trace_printk: more than one %s", span, "format")
+            self.warn("cannot use several %s conversion specifiers", span, "format")
         if len(words) != given:
             self.warn(f"bpf_trace_printk: {len(words)} conversion specifiers, {given} values", span, "format")
 
@@ -752,6 +752,7 @@ def _spelling(register: str) -> str:
     return "PT_REGS_SYSCALL_CTX" if register == "syscall" else f"PT_REGS_{register.upper()}"
 
 
+_PRINTK_SHOWN = "%d %u %x %ld %lu %lx %lld %llu %llx %p %s"  # scripts look for this sentence; %i and %c are taken too
 _PRINTK_WORDS = ("d", "u", "x", "i", "ld", "lu", "lx", "lld", "llu", "llx", "p", "s", "c")
 _Method = Callable[[DialectChecker, MapDef, c_ast.FuncCall], Expr]
 _ELEMENTS = frozenset({

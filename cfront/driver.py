@@ -222,7 +222,7 @@ def compile_unit(
     headers: Mapping[str, str] | None = None,
 ) -> Compiled:
     """compile() with the warnings. target: "bpf" or "host"; form: "obj", "asm", "ir" (optimised) or
-    "raw-ir" (as lower.py wrote it); headers: the text of "file" includes by name."""
+    "raw-ir" (as lower.py wrote it); headers: the text of "file" includes by name, of "<name>" what stands before the text."""
     if cpu not in CPUS:
         raise ValueError(f"cpu {cpu!r} is none of {', '.join(CPUS)}")
     flags = parse_flags(cflags)

@@ -878,7 +878,8 @@ def preprocess(
     headers: Mapping[str, str] | None = None,
 ) -> Preprocessed:
     """Expands text. defines: macros beforehand, by name; prelude: a shipped header of macros only, included
-    first; headers: the text of includes by name, asked before files. Raises CompileError."""
+    first; headers: the text of includes by name, asked before files, one whose name is in angle brackets stands before the
+    text as it is. Raises CompileError."""
     worker = _Preprocessor(flags, dict(_macros_of(prelude)) if prelude else {}, headers)
     given = [f"{name}={value}" for name, value in (defines or {}).items()] + list(flags.defines)
     rows = ["#undef " + one[1:] if one[0] == "-" else "#define " + " ".join(one.split("=", 1)) for one in given]
@@ -888,6 +889,9 @@ def preprocess(
     if is_bpf and worker.is_defined(_LICENSE):
         raise CompileError([Diagnostic(f"{_LICENSE} cannot be specified through cflags", None, hint=f"#define {_LICENSE} in the text")])
     try:
+        for name, content in (headers or {}).items():
+            if name.startswith("<"):
+                worker.run_file(name, content)
         worker.run_file(filename, text)
         if is_bpf and worker.is_defined(_LICENSE):
             worker.run_file("<license>", _LICENSE_TEXT)

@@ -7,7 +7,8 @@ process leaves no probe behind.
 Tracepoint: a perf event of the tracepoint's id with the program set on it; the program then runs on
 every CPU although the event names CPU 0. Raw tracepoint: BPF_RAW_TRACEPOINT_OPEN. Kprobe and
 kretprobe: the kprobe PMU where the kernel has it (the older way through kprobe_events is not used,
-for its definitions outlive the process).
+for its definitions outlive the process); uprobe and uretprobe: the uprobe PMU, which also keeps the
+counter of a USDT probe.
 
 Source: kernel/trace/bpf_trace.c, perf_event_attach_bpf_prog; kernel/events/core.c, perf_kprobe_event_init."""
 
@@ -36,6 +37,7 @@ _PROGRAM_TYPES = {
     HookKind.TRACEPOINT: ProgType.TRACEPOINT, HookKind.RAW_TRACEPOINT: ProgType.RAW_TRACEPOINT,
     HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.BTF_TRACEPOINT: ProgType.TRACING,
     HookKind.FENTRY: ProgType.TRACING, HookKind.FEXIT: ProgType.TRACING, HookKind.LSM: ProgType.LSM, HookKind.ITER: ProgType.TRACING,
+    HookKind.UPROBE: ProgType.KPROBE, HookKind.URETPROBE: ProgType.KPROBE,
     HookKind.PERF_EVENT: ProgType.PERF_EVENT, HookKind.XDP: ProgType.XDP, HookKind.SOCKET: ProgType.SOCKET_FILTER,
 }
 # a program for one of these names its target when it is loaded
@@ -80,6 +82,8 @@ def attach(program_fd: int, type: ProgType, hook: Hook) -> LinuxLink:
         return LinuxLink(hook, *_attach_tracepoint(program_fd, hook))
     if hook.kind is HookKind.RAW_TRACEPOINT:
         return LinuxLink(hook, sys.raw_tracepoint_open(program_fd, hook.name, str(hook), hook.cookie))
+    if hook.kind in (HookKind.UPROBE, HookKind.URETPROBE):
+        return LinuxLink(hook, *_attach_uprobe(program_fd, hook))
     return LinuxLink(hook, *_attach_kprobe(program_fd, hook))
 
 
@@ -210,18 +214,35 @@ def _did_you_mean(name: str) -> str:
 
 def _attach_kprobe(program_fd: int, hook: Hook) -> tuple[int, ...]:
     feature.require("kprobe", f"attaching to {hook}")
-    pmu_type, return_bit = _kprobe_pmu(hook)
-    event_fd = sys.kprobe_event_open(
-        pmu_type, hook.name, hook.offset, hook.kind is HookKind.KRETPROBE, return_bit, str(hook))
+    pmu_type = _pmu_type(feature.KPROBE_PMU, hook)
+    config = int(hook.kind is HookKind.KRETPROBE) << _pmu_bit(feature.KPROBE_PMU, "retprobe", hook)
+    event_fd = sys.probe_event_open(pmu_type, config, hook.name.encode("utf-8"), hook.offset, -1, str(hook))
     return _event_with_program(event_fd, program_fd, hook)
 
 
-def _kprobe_pmu(hook: Hook) -> tuple[int, int]:
-    """The PMU's type, and the bit of config that asks for the return ("config:0")."""
+def _attach_uprobe(program_fd: int, hook: Hook) -> tuple[int, ...]:
+    feature.require("uprobe", f"attaching to {hook}")
+    pmu_type = _pmu_type(feature.UPROBE_PMU, hook)
+    config = int(hook.kind is HookKind.URETPROBE) << _pmu_bit(feature.UPROBE_PMU, "retprobe", hook)
+    if hook.counter_offset:
+        feature.require("uprobe reference counter", f"attaching to {hook}")
+        config |= hook.counter_offset << _pmu_bit(feature.UPROBE_PMU, "ref_ctr_offset", hook)
+    event_fd = sys.probe_event_open(pmu_type, config, os.fsencode(hook.name), hook.offset, hook.pid, str(hook))
+    return _event_with_program(event_fd, program_fd, hook)
+
+
+def _pmu_type(pmu: str, hook: Hook) -> int:
     try:
-        with open(f"{feature.KPROBE_PMU}/type", encoding="ascii") as file:
-            pmu_type = int(file.read())
-        with open(f"{feature.KPROBE_PMU}/format/retprobe", encoding="ascii") as file:
-            return pmu_type, int(file.read().partition(":")[2])
+        with open(f"{pmu}/type", encoding="ascii") as file:
+            return int(file.read())
     except (OSError, ValueError) as error:
-        raise AttachError(f"attaching to {hook}: reading the kprobe PMU: {error}", str(hook)) from error
+        raise AttachError(f"attaching to {hook}: reading {pmu}/type: {error}", str(hook)) from error
+
+
+def _pmu_bit(pmu: str, field: str, hook: Hook) -> int:
+    """Where in config the field begins ("config:0", "config:32-63")."""
+    try:
+        with open(f"{pmu}/format/{field}", encoding="ascii") as file:
+            return int(file.read().partition(":")[2].partition("-")[0])
+    except (OSError, ValueError) as error:
+        raise AttachError(f"attaching to {hook}: reading {pmu}/format/{field}: {error}", str(hook)) from error

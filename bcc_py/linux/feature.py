@@ -97,6 +97,8 @@ _ROWS = (
     Feature("kprobe", "4.17", "attach to a tracepoint instead, or run a kernel with CONFIG_KPROBES",
             lambda: os.path.exists(f"{KPROBE_PMU}/type")),
     Feature("uprobe", "4.17", "run a kernel with CONFIG_UPROBE_EVENTS", lambda: os.path.exists(f"{UPROBE_PMU}/type")),
+    Feature("uprobe reference counter", "4.20", "name the process, whose semaphores are then written to",
+            lambda: os.path.exists(f"{UPROBE_PMU}/format/ref_ctr_offset")),
     Feature("fentry", "5.5", "attach to a tracepoint instead", lambda: _loads_for(ProgType.TRACING, AttachType.TRACE_FENTRY)),
     Feature("fmod_ret", "5.7", "use --kernel sim",
             lambda: _loads_for(ProgType.TRACING, AttachType.MODIFY_RETURN, "security_file_open")),

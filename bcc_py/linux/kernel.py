@@ -22,7 +22,6 @@ import re
 import select
 import struct
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
 from typing import BinaryIO, cast
@@ -30,7 +29,10 @@ from typing import BinaryIO, cast
 from bcc_py import isa
 from bcc_py.cache import cached
 from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError, ObjectError, VerifierError
+from bcc_py.kallsyms import running_kernel
 from bcc_py.kernel import (
+    Counters,
+    KernelSymbol,
     Link,
     Map,
     Program,
@@ -38,6 +40,7 @@ from bcc_py.kernel import (
     RunStats,
     TestRun,
     TraceLine,
+    UserRing,
     check_pinned,
     shared_spec,
     undefined_table,
@@ -46,8 +49,10 @@ from bcc_py.kernel import (
 from bcc_py.linux import attach, feature, sys
 from bcc_py.linux.btf_walk import loadable
 from bcc_py.linux.config import config
+from bcc_py.linux.counter import PerfCounters
 from bcc_py.linux.map import Closable, LinuxMap
 from bcc_py.linux.ring import PerfBuffer, RingBuffer
+from bcc_py.linux.user_ring import UserRing as MappedUserRing
 from bcc_py.rings import Records
 from bcc_py.spec import Hook, HookKind, MapSpec, ProgramSpec, Sharing
 from cfront.btf import Btf, JoinedTypes, TypeSource
@@ -348,6 +353,18 @@ class LinuxKernel:
         self._live.add(ring)
         return ring
 
+    def open_user_ring_buffer(self, map: Map) -> UserRing:
+        """The writing side of a user ring buffer. Raises MapError."""
+        made = MappedUserRing(map.fd, map.spec.name, map.spec.max_entries, self._live.discard)
+        self._live.add(made)
+        return made
+
+    def open_perf_event(self, map: Map, type: int, config: int, pid: int = -1) -> Counters:
+        """A counter on each online CPU. Raises AttachError, NotSupportedError."""
+        made = PerfCounters(map.fd, map.spec.name, type, config, pid, self._live.discard)
+        self._live.add(made)
+        return made
+
     def poll(self, rings: Sequence[Ring], timeout_ms: int) -> int:
         """Waits until one of rings has something or the time is over (-1: no limit); the number of records.
 
@@ -426,20 +443,10 @@ class LinuxKernel:
 
     # ---- names ----
 
-    @functools.cached_property
+    @property
     def _symbols(self) -> dict[str, int]:
         """The addresses of the kernel's functions (0 where they are hidden)."""
-        found: dict[str, int] = {}
-        with open("/proc/kallsyms", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                words = line.split(None, 3)
-                if len(words) >= 3 and words[1] in "tTwW":
-                    found.setdefault(words[2], int(words[0], 16))
-        return found
-
-    @functools.cached_property
-    def _by_address(self) -> list[tuple[int, str]]:
-        return sorted((address, name) for name, address in self._symbols.items() if address)
+        return running_kernel().functions
 
     def syscall_prefix(self) -> str:
         """What the names of the entry functions of system calls begin with; "sys_" if it cannot be told."""
@@ -458,6 +465,12 @@ class LinuxKernel:
         traced = feature.names_in(f"{feature.tracefs()}/available_filter_functions") if feature.has_tracefs() else frozenset()
         return [one for one in self._symbols if one not in refused and (not traced or one in traced)]
 
+    def file(self, path: str) -> bytes | None:
+        return None  # this machine's files are its own
+
+    def directory(self, path: str) -> list[str] | None:
+        return None
+
     def supports(self, kind: HookKind) -> bool:
         name = _FEATURES.get(kind)
         return name is None or feature.has(name)
@@ -468,13 +481,12 @@ class LinuxKernel:
     def tracepoints(self) -> Iterable[str]:
         return attach.list_events()
 
-    def ksym(self, address: int) -> tuple[str, int] | None:
-        """(function, offset) of a kernel address; None outside the kernel's text, or where addresses are hidden."""
-        at = bisect_right(self._by_address, (address, "\U0010ffff")) - 1
-        if at < 0 or at == len(self._by_address) - 1:
-            return None
-        start, name = self._by_address[at]
-        return name, address - start
+    def ksym(self, address: int) -> KernelSymbol | None:
+        """Where a kernel address is; None outside the kernel's text, or where addresses are hidden."""
+        return running_kernel().at(address)
+
+    def function_address(self, name: str) -> int:
+        return running_kernel().addresses.get(name, 0)
 
     def close(self) -> None:
         """Closes every handle that is still open, links first."""

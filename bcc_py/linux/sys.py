@@ -40,9 +40,9 @@ from bcc_py.kernel import RunStats, TestRun
 from cfront.uapi import AttachType
 
 __all__ = [
-    "Mapping", "btf_load", "close", "device_link", "enable_stats", "ioctl", "is_linux", "kernel_name", "kprobe_event_open", "link_refusal",
+    "Mapping", "btf_load", "close", "device_link", "enable_stats", "ioctl", "is_linux", "kernel_name", "link_refusal",
     "map_batch", "map_contains", "map_create", "map_delete", "map_freeze", "map_info", "map_info_id", "map_lookup", "map_next_key", "map_take", "map_update", "map_write_batch",
-    "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_link", "perf_set_bpf", "possible_cpus", "prog_attach", "prog_detach", "prog_load",
+    "obj_get", "obj_pin", "online_cpus", "perf_event_attr", "perf_event_open", "perf_link", "perf_set_bpf", "possible_cpus", "probe_event_open", "prog_attach", "prog_detach", "prog_load",
     "prog_load_with_log", "prog_stats", "prog_test_run", "raw_tracepoint_open",
 ]
 
@@ -79,7 +79,7 @@ int pthread_mutex_unlock(void *mutex);
 
 struct map_create_attr { uint32_t type, key_size, value_size, max_entries, flags, inner_fd, numa_node; char name[16];
     uint32_t ifindex, btf_fd, key_type, value_type, vmlinux_value_type; uint64_t extra; };
-struct map_elem_attr { uint32_t fd; uint64_t key, value, flags; };
+struct map_elem_attr { uint32_t fd; const void *key; const void *value; uint64_t flags; };
 struct map_batch_attr { uint64_t in_batch, out_batch, keys, values; uint32_t count, fd; uint64_t elem_flags, flags; };
 struct prog_load_attr { uint32_t type, insn_count; uint64_t insns, license; uint32_t log_level, log_size;
     uint64_t log_buf; uint32_t kern_version, flags; char name[16]; uint32_t ifindex, expected_attach_type, btf_fd,
@@ -138,7 +138,7 @@ def _address(pointer: Any) -> int:
 def _bpf(command: int, attr: Any) -> int:
     """bpf(2); the result, or minus errno."""
     ffi, lib, number, _ = _c()
-    result = int(lib.syscall(number, command, _address(attr), ffi.sizeof(attr[0]), 0, 0, 0))
+    result = int(lib.syscall(number, command, int(ffi.cast("uintptr_t", attr)), ffi.sizeof(attr[0]), 0, 0, 0))
     return -ffi.errno if result < 0 else result
 
 
@@ -221,43 +221,44 @@ def map_lookup(fd: int, key: bytes, value_size: int, name: str = "", flags: int 
     """The value_size bytes stored at key, or None. value_size: of all CPUs together for per-CPU maps.
 
     key and value_size are the map's own sizes, or memory is overrun: callers check."""
-    return _map_read(_MAP_LOOKUP, "looking up in", fd, key, bytes(value_size), name, flags)
+    return _map_read(_MAP_LOOKUP, "looking up in", fd, key, value_size, name, flags)
 
 
 def map_take(fd: int, key: bytes, value_size: int, name: str = "", flags: int = 0) -> bytes | None:
     """The same, and the key is deleted."""
-    return _map_read(_MAP_TAKE, "taking out of", fd, key, bytes(value_size), name, flags)
+    return _map_read(_MAP_TAKE, "taking out of", fd, key, value_size, name, flags)
 
 
 def map_contains(fd: int, value: bytes, name: str = "") -> bool:
     """Whether a bloom filter may hold value."""
-    return _map_read(_MAP_LOOKUP, "looking up in", fd, b"", value, name, 0) is not None
-
-
-def _map_read(command: int, doing: str, fd: int, key: bytes, content: bytes, name: str, flags: int) -> bytes | None:
     ffi = _c()[0]
-    value = ffi.new("char[]", len(content) or 1)
-    ffi.memmove(value, content, len(content))
-    key_memory = ffi.from_buffer(key)
-    attr = ffi.new("struct map_elem_attr *", (fd, _key_address(key, key_memory), _address(value), flags))
-    result = _bpf(command, attr)
+    result = _bpf(_MAP_LOOKUP, ffi.new("struct map_elem_attr *", (fd, ffi.NULL, ffi.from_buffer(value), 0)))
+    if result < 0 and result != -errno.ENOENT:
+        raise MapError(f"looking up in map {name or fd}", name, -result)
+    return result >= 0
+
+
+def _map_read(command: int, doing: str, fd: int, key: bytes, size: int, name: str, flags: int) -> bytes | None:
+    ffi = _c()[0]
+    value = ffi.new("char[]", size or 1)
+    result = _bpf(command, ffi.new("struct map_elem_attr *", (fd, _key_of(key), value, flags)))
     if result == -errno.ENOENT:
         return None
     if result < 0:
         raise MapError(f"{doing} map {name or fd}", name, -result)
-    return bytes(ffi.buffer(value, len(content)))
+    return bytes(ffi.buffer(value, size))
 
 
-def _key_address(key: bytes, memory: Any) -> int:
-    """A map without keys is given none."""
-    return _address(memory) if key else 0
+def _key_of(key: bytes | None) -> Any:
+    """Where the key lies, for as long as the caller keeps it; a map without keys is given none."""
+    ffi = _c()[0]
+    return ffi.from_buffer(key) if key else ffi.NULL
 
 
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0, name: str = "") -> None:
     """Stores value at key; flags: BPF_ANY 0, BPF_NOEXIST 1, BPF_EXIST 2."""
     ffi = _c()[0]
-    key_memory, value_memory = ffi.from_buffer(key), ffi.from_buffer(value)
-    attr = ffi.new("struct map_elem_attr *", (fd, _key_address(key, key_memory), _address(value_memory), flags & (1 << 64) - 1))
+    attr = ffi.new("struct map_elem_attr *", (fd, _key_of(key), ffi.from_buffer(value), flags & (1 << 64) - 1))
     result = _bpf(_MAP_UPDATE, attr)
     if result < 0:
         hint = " (the map is full)" if -result == errno.E2BIG else ""
@@ -267,8 +268,7 @@ def map_update(fd: int, key: bytes, value: bytes, flags: int = 0, name: str = ""
 def map_delete(fd: int, key: bytes, name: str = "") -> None:
     """Removes key. Raises KeyNotFound if it is not there."""
     ffi = _c()[0]
-    key_memory = ffi.from_buffer(key)
-    result = _bpf(_MAP_DELETE, ffi.new("struct map_elem_attr *", (fd, _key_address(key, key_memory), 0, 0)))
+    result = _bpf(_MAP_DELETE, ffi.new("struct map_elem_attr *", (fd, _key_of(key), ffi.NULL, 0)))
     if result == -errno.ENOENT:
         raise KeyNotFound(f"deleting from map {name or fd}: no such key {key.hex()}", name, key)
     if result < 0:
@@ -279,9 +279,7 @@ def map_next_key(fd: int, key: bytes | None, key_size: int, name: str = "") -> b
     """The key after key (None: the first), or None at the end. A key that is gone starts again."""
     ffi = _c()[0]
     following = ffi.new("char[]", max(key_size, 1))
-    key_memory = ffi.from_buffer(key or b"")
-    attr = ffi.new("struct map_elem_attr *", (fd, _key_address(key or b"", key_memory), _address(following), 0))
-    result = _bpf(_MAP_NEXT_KEY, attr)
+    result = _bpf(_MAP_NEXT_KEY, ffi.new("struct map_elem_attr *", (fd, _key_of(key), following, 0)))
     if result == -errno.ENOENT:
         return None
     if result < 0:
@@ -305,7 +303,8 @@ def map_batch(
     result = _bpf(_BATCH_TAKE if is_delete else _BATCH_LOOKUP, attr)
     if result < 0 and -result != errno.ENOENT:
         raise MapError(f"reading rows of map {name or fd}", name, -result)
-    rows = [(bytes(ffi.buffer(keys + at * key_size, key_size)), bytes(ffi.buffer(values + at * value_size, value_size)))
+    all_keys, all_values = bytes(ffi.buffer(keys, attr.count * key_size)), bytes(ffi.buffer(values, attr.count * value_size))
+    rows = [(all_keys[at * key_size : (at + 1) * key_size], all_values[at * value_size : (at + 1) * value_size])
             for at in range(attr.count)]
     return rows, None if result < 0 else bytes(ffi.buffer(after, cursor_bytes))
 
@@ -586,14 +585,14 @@ def perf_event_attr(type: int, config: int, *, sample_type: int = 0, sample_peri
                        wakeup_events, 0, config1, config2, 0, 0, 0, 0, 0, 0, 0)
 
 
-def kprobe_event_open(pmu_type: int, function: str, offset: int, is_return: bool, return_bit: int, what: str) -> int:
-    """A perf event of the kprobe PMU at function+offset (bytes), or at its return.
+def probe_event_open(pmu_type: int, config: int, place: bytes, offset: int, pid: int, what: str) -> int:
+    """A perf event of the kprobe PMU (place: a function) or of the uprobe PMU (place: a path) at offset bytes into it.
 
-    pmu_type, return_bit: from /sys/bus/event_source/devices/kprobe. Source: kernel/events/core.c, perf_kprobe."""
-    ffi = _c()[0]
-    text = ffi.new("char[]", function.encode("utf-8"))
-    attr = perf_event_attr(pmu_type, int(is_return) << return_bit, config1=_address(text), config2=offset)
-    return perf_event_open(attr, -1, 0, what)
+    pmu_type and the bits of config: from /sys/bus/event_source/devices. pid: a process, -1 for all (kprobes: for all).
+    Source: kernel/events/core.c, perf_kprobe and perf_uprobe."""
+    text = _c()[0].new("char[]", place)
+    attr = perf_event_attr(pmu_type, config, config1=_address(text), config2=offset)
+    return perf_event_open(attr, pid, 0 if pid < 0 else -1, what)
 
 
 def map_freeze(fd: int, name: str = "") -> None:

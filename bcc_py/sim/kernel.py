@@ -28,6 +28,8 @@ from bcc_py.cache import cached
 from bcc_py.errors import AttachError, LoadError, MapError, NotSupportedError
 from bcc_py.jit import NativeProgram, NativeTarget, compile_program
 from bcc_py.kernel import (
+    Counters,
+    KernelSymbol,
     Link,
     Map,
     Program,
@@ -43,6 +45,7 @@ from bcc_py.sim.calls import Calls
 from bcc_py.sim.cgroups import Cgroup, CgroupTable
 from bcc_py.sim.cpu import SimCpu, describe
 from bcc_py.sim.events import SimHook
+from bcc_py.sim.files import directory, file_content
 from bcc_py.sim.formats import KernelFormats
 from bcc_py.sim.hooks import ATTACHED_KINDS, HookTable, SimLink, check_program_type, did_you_mean
 from bcc_py.sim.inodes import File, FileTable
@@ -416,6 +419,10 @@ class SimKernel:
         with self._lock:
             return self._keep(SimRingBuffer(own, callback))
 
+    def open_perf_event(self, map: Map, type: int, config: int, pid: int = -1) -> Counters:
+        """None: there is no hardware to count."""
+        raise NotSupportedError(f"opening counters of {map.spec.name}: the simulated kernel counts no events (use --kernel linux)", "perf_event")
+
     def open_user_ring_buffer(self, map: Map) -> SimUserRing:
         """The writing side of a user ring buffer."""
         own = self._own_map(map, MapType.USER_RINGBUF, "opening user ring buffer")
@@ -527,9 +534,20 @@ class SimKernel:
         """The format of "category:event", or None."""
         return self._formats.get(name)
 
-    def ksym(self, address: int) -> tuple[str, int] | None:
+    def ksym(self, address: int) -> KernelSymbol | None:
         index, offset = divmod(address - _FUNCTIONS_START, _FUNCTION_BYTES)
-        return (self._functions[index], offset) if 0 <= index < len(self._functions) else None
+        return KernelSymbol(self._functions[index], offset) if 0 <= index < len(self._functions) else None
+
+    @property
+    def formats(self) -> Mapping[str, TracepointFormat]:
+        """The formats of its tracepoints, by "category:event"."""
+        return self._formats
+
+    def file(self, path: str) -> bytes | None:
+        return file_content(self, path)
+
+    def directory(self, path: str) -> list[str] | None:
+        return directory(self, path)
 
     def probe_functions(self) -> Iterable[str]:
         return self.functions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import socket
 import struct
@@ -55,10 +56,12 @@ def test_perf_events_of_this_process() -> None:
     before = _fds()
     with BPF(text=text, kernel="linux") as bpf:
         bpf.attach_perf_event(_SOFTWARE, _PAGE_FAULTS, fn_name="on_fault", sample_period=1, pid=os.getpid())
-        memory = bytearray(4096 * 300)
-        memory[::4096] = b"x" * 300
+        with mmap.mmap(-1, 4096 * 300) as memory:
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+            for at in range(0, len(memory), 4096):
+                memory[at] = 1
         found = {key.value: leaf.value for key, leaf in bpf["counts"].items()}
-        assert found.keys() == {os.getpid()} and found[os.getpid()] >= 100
+        assert found.keys() == {os.getpid()} and found[os.getpid()] >= 300
         bpf.detach_perf_event(_SOFTWARE, _PAGE_FAULTS)
         with pytest.raises(AttachError, match="it is not attached"):
             bpf.detach_perf_event(_SOFTWARE, _PAGE_FAULTS)

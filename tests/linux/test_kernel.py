@@ -352,7 +352,8 @@ def test_functions_and_their_addresses(kernel: LinuxKernel) -> None:
             address, _, name = line.split()[:3]
             by_hand[name] = int(address, 16)
     if by_hand["tcp_v4_connect"]:
-        assert kernel.ksym(by_hand["tcp_v4_connect"] + 4) == ("tcp_v4_connect", 4)
+        assert kernel.ksym(by_hand["tcp_v4_connect"] + 4) == ("tcp_v4_connect", 4, "kernel")
+        assert kernel.function_address("tcp_v4_connect") == by_hand["tcp_v4_connect"]
     assert kernel.ksym(5) is None and kernel.ksym(1 << 64) is None
 
 

@@ -1,5 +1,5 @@
-"""The call that opens kprobes, tried on the PMU next door: uprobes take the same attribute (a name, an offset, a
-bit for the return), and kernels without kprobes still have them. The probed library is this test's own copy."""
+"""Uprobes, and with them the call that opens kprobes too: both take the same attribute (a name, an offset, a bit for the
+return), and kernels without kprobes still have uprobes. The probed library is this test's own copy."""
 
 from __future__ import annotations
 
@@ -51,11 +51,8 @@ def test_probe_event_runs_its_program_at_entry_and_return(kernel: LinuxKernel, t
     counts = kernel.create_map(hash_spec())
     counts.update((7).to_bytes(4, "little"), bytes(8))
     made = kernel.load_program(program(COUNT, ProgType.KPROBE, maps={"counts": counts.fd}))
-    hook = Hook(HookKind.KRETPROBE if is_return else HookKind.KPROBE, "lrint")
-    event = sys.kprobe_event_open(
-        int((PMU / "type").read_text()), str(library), file_offset(library, "lrint"), is_return,
-        int((PMU / "format/retprobe").read_text().partition(":")[2]), str(hook))
-    link = attach.LinuxLink(hook, *attach._event_with_program(event, made.fd, hook))
+    hook = Hook(HookKind.URETPROBE if is_return else HookKind.UPROBE, str(library), file_offset(library, "lrint"))
+    link = kernel.attach(made, hook)
     function = ctypes.CDLL(str(library)).lrint
     function.argtypes, function.restype = [ctypes.c_double], ctypes.c_long
     for _ in range(25):
@@ -71,7 +68,7 @@ def test_a_probe_that_is_refused_leaves_no_descriptor(kernel: LinuxKernel) -> No
         pytest.skip(str(NotSupportedError("probing: no uprobe PMU here", "uprobe")))
     before = open_descriptors()
     with pytest.raises(AttachError, match="attaching to x"):
-        sys.kprobe_event_open(int((PMU / "type").read_text()), "/no/such/library", 0, False, 0, "x")
+        sys.probe_event_open(int((PMU / "type").read_text()), 0, b"/no/such/library", 0, -1, "x")
     made = kernel.load_program(program("r0 = 0\nexit", ProgType.RAW_TRACEPOINT))
     with pytest.raises(AttachError):
         directory = attach.tracepoint_directory("syscalls", "sys_enter_getppid")

@@ -520,7 +520,7 @@ def test_strings_and_pointers(kernel: SimKernel) -> None:
 
 def test_symbols(kernel: SimKernel) -> None:
     address = kernel.function_address("__x64_sys_openat")
-    assert kernel.ksym(address + 5) == ("__x64_sys_openat", 5)
+    assert kernel.ksym(address + 5) == ("__x64_sys_openat", 5, "kernel")
     assert kernel.ksym(5) is None
     assert kernel.has_function("__x64_sys_openat")
     assert not kernel.has_function("__x64_sys_nothing")

@@ -130,9 +130,10 @@ def test_the_layout_names_every_module() -> None:
     assert named - modules == {"__init__.py"}
 
 
-def test_the_page_about_execution_runs() -> None:
+@pytest.mark.parametrize("page", ["execution.md", "tables.md", "coming_from_bcc.md"])
+def test_a_page_of_python_runs(page: str) -> None:
     """Its Python blocks in one session: each prints what the block after it shows."""
-    text = (ROOT / "docs" / "execution.md").read_text()
+    text = (ROOT / "docs" / page).read_text()
     blocks = re.findall(r"```python\n(.*?)```\s+(?:.*?)```text\n(.*?)```", text, re.S)
     assert len(blocks) == text.count("```python")
     session: dict[str, object] = {}

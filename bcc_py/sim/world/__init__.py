@@ -6,7 +6,8 @@ from __future__ import annotations
 import dataclasses
 
 from bcc_py.errors import NotSupportedError
-from bcc_py.sim.kernel import SimKernel
+from bcc_py.sim.kernel import EventSource, SimKernel
+from bcc_py.sim.world.idle import IdleWorkload
 from bcc_py.sim.world.shell import ShellWorkload
 from bcc_py.verifier import Privileges
 from bcc_py.verifier.env import CAPABILITIES
@@ -24,19 +25,21 @@ class Options:
     privileges: tuple[str, ...] = CAPABILITIES
 
 
+_WORKLOADS = ("shell", "idle")
 _LIMITS = {"seed": (0, (1 << 63) - 1), "seconds": (1, 86400), "cpus": (1, 256)}
 
 
 def parse_spec(text: str) -> tuple[str, Options]:
-    """("shell", Options) from "sim", "sim:shell" or "sim:shell,seed=3,seconds=60,cpus=4".
+    """("shell", Options) from "sim", "sim:shell" or "sim:shell,seed=3,seconds=60,cpus=4". "idle" has no events of its own.
 
     Raises ValueError for words it does not know, NotSupportedError for a workload that does not exist."""
     head, *settings = text.split(",")
     kind, _, workload = head.partition(":")
     if kind != "sim":
         raise ValueError(f"starting {text!r}: a simulated kernel is named sim or sim:WORKLOAD")
-    if (workload or "shell") != "shell":
-        raise NotSupportedError(f"starting {text}: no workload {workload!r} (there is: shell)", f"sim:{workload}")
+    workload = workload or "shell"
+    if workload not in _WORKLOADS:
+        raise NotSupportedError(f"starting {text}: no workload {workload!r} (there is: {', '.join(_WORKLOADS)})", f"sim:{workload}")
     known: dict[str, int] = {}
     privileges: tuple[str, ...] = CAPABILITIES
     for one in settings:
@@ -48,7 +51,7 @@ def parse_spec(text: str) -> tuple[str, Options]:
             raise ValueError(f"starting {text!r}: {one!r} (write {', '.join(f'{name}=N' for name in _LIMITS)}, "
                              "privileges=none or privileges=bpf+perfmon, each once)")
         known[name] = _number(text, name, value)
-    return "shell", Options(**known, privileges=privileges)
+    return workload, Options(**known, privileges=privileges)
 
 
 def _privileges(text: str, value: str) -> tuple[str, ...]:
@@ -69,6 +72,8 @@ def _number(text: str, name: str, value: str) -> int:
 
 def sim_kernel_from_spec(text: str) -> SimKernel:
     """The simulated kernel that text names: see parse_spec. The same text gives the same events."""
-    _, options = parse_spec(text)
-    source = ShellWorkload(seed=options.seed, seconds=options.seconds, cpus=options.cpus)
+    workload, options = parse_spec(text)
+    source: EventSource = IdleWorkload(options.cpus)
+    if workload == "shell":
+        source = ShellWorkload(seed=options.seed, seconds=options.seconds, cpus=options.cpus)
     return SimKernel(source, spec=text, seed=options.seed, privileges=options.privileges)
