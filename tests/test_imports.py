@@ -73,7 +73,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bcc_py.listing": ("bcc_py.isa", "bcc_py.table", "cfront.uapi"),
     "bcc_py.testing": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.sim", "bcc_py.syscalls"),
     "bcc_py.pytest_plugin": (),
-    "bcc_py.compat": ("bcc_py", "cfront.uapi"),  # a script's way in: whatever class BPF may know
+    "bcc_py.compat": ("bcc_py", "cfront.tracepoint", "cfront.uapi"),  # a script's way in: whatever class BPF may know
     "bcc_py.asking": ("bcc_py.errors", "bcc_py.kernel", "bcc_py.spec", "cfront.ctype"),
     "bcc_py.attaching": (*_SPECS, "bcc_py.asking", "bcc_py.kernel"),
     "bcc_py.bpf": ("bcc_py", "cfront"),

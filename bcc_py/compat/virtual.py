@@ -1,30 +1,35 @@
 """A script sees the simulated system: its time goes by as the kernel's does, and the kernel's files are the simulated ones.
 
 What is replaced while simulated() lasts: sleeping and the clocks of the module time, today and now of datetime, and opening,
-looking for and listing files that Kernel.file and Kernel.directory answer for. The simulated clock begins at a fixed day, so
-that a run prints the same again.
+looking for and listing files that Kernel.file and Kernel.directory answer for; on a workload also the calls by which the
+script is a task of it (own_calls.py). The simulated clock begins at a fixed day, so that a run prints the same again.
 
 A script that waits for Ctrl-C gets one (SIGINT) when the time that it was given is over, or when nothing will ever happen
 again on the kernel. One that goes on all the same is ended after a few more."""
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import datetime
+import importlib
 import io
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from bcc_py.asking import current_kernel, default_spec
 from bcc_py.kernel import Kernel
 
-__all__ = ["Deadline", "current_deadline", "simulated"]
+__all__ = ["Deadline", "current_deadline", "see_current", "simulated"]
 
 _BEGIN_S = 1_767_225_600  # 2026-01-01 00:00:00 UTC
 _PATIENCE = 10
+_PROCESS = re.compile(r"/proc/(\d+)/")
 
 
 class Deadline:
@@ -127,13 +132,17 @@ class _Clock:
 
 
 class _Files:
-    """Opening and finding files, of which the kernel's are the simulated ones."""
+    """Opening and finding files, of which the kernel's are the simulated ones. is_real: of which processes they are not."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, is_real: Callable[[int], bool]) -> None:
         self._kernel = kernel
+        self._is_real = is_real
 
     def _content(self, path: Any) -> bytes | None:
         name = _name(path)
+        process = _PROCESS.match(name)
+        if process and self._is_real(int(process[1])):
+            return None
         return self._kernel.file(name) if name.startswith(("/proc/", "/sys/kernel/")) else None
 
     def _names(self, path: Any) -> list[str] | None:
@@ -178,11 +187,42 @@ def simulated(kernel: Kernel, deadline: Deadline) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(_leave, _current)
         _current = deadline
-        for place in (_Clock(kernel, deadline), _Files(kernel)):
+        own = _own_calls(kernel, stack)
+        for place in (_Clock(kernel, deadline), _Files(kernel, own.is_real if own is not None else _is_nobody), *filter(None, [own])):
             for module, name, what in list(place.replacements()):
                 stack.callback(setattr, module, name, getattr(module, name))
                 setattr(module, name, what)
         yield
+
+
+def _is_nobody(pid: int) -> bool:
+    return False
+
+
+def _own_calls(kernel: Kernel, stack: ExitStack) -> Any:
+    """What makes the script a task of kernel, until stack is left. A recording holds what was recorded, and no script."""
+    if not _is_workload(kernel.spec):
+        return None
+    simulated: Any = kernel
+    own = importlib.import_module("bcc_py.compat.own_calls").OwnCalls(simulated)
+    stack.callback(setattr, simulated.map_calls, "caller", simulated.map_calls.caller)
+    simulated.map_calls.caller = own.bpf
+    return own
+
+
+def _is_workload(spec: str) -> bool:
+    return spec.partition(":")[0].partition(",")[0] == "sim"
+
+
+_seen = ExitStack()
+
+
+def see_current() -> None:
+    """From now on, and to its end, the process sees the system of the kernel that its objects are on, if that is simulated."""
+    if _current is None and _is_workload(default_spec()):
+        kernel = current_kernel()
+        _seen.enter_context(simulated(kernel, Deadline(kernel, None)))
+        atexit.register(_seen.close)
 
 
 def _leave(before: Deadline | None) -> None:

@@ -19,9 +19,9 @@ from importlib import resources
 from bcc_py.syscalls import SYSCALL_NAMES, kernel_name
 from cfront.tracepoint import TracepointFormat, parse_format
 
-__all__ = ["KernelFormats", "record"]
+__all__ = ["KernelFormats", "kernel_functions", "record"]
 
-_FIRST_SYSCALL_ID = 1000
+_FIRST_SYSCALL_ID = 3000
 _COMMON = """\
 	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
 	field:unsigned char common_flags;	offset:2;	size:1;	signed:0;
@@ -63,6 +63,12 @@ class KernelFormats(Mapping[str, TracepointFormat]):
 def _lines(name: str) -> list[str]:
     text = resources.files("bcc_py.sim").joinpath(name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+@functools.cache
+def kernel_functions() -> tuple[str, ...]:
+    """The kernel's functions beside those that system calls begin with."""
+    return tuple(_lines("functions.txt"))
 
 
 @functools.cache

@@ -24,11 +24,12 @@ _TYPES = {
     HookKind.TRACEPOINT: ProgType.TRACEPOINT, HookKind.RAW_TRACEPOINT: ProgType.RAW_TRACEPOINT,
     HookKind.KPROBE: ProgType.KPROBE, HookKind.KRETPROBE: ProgType.KPROBE, HookKind.BTF_TRACEPOINT: ProgType.TRACING,
     HookKind.FENTRY: ProgType.TRACING, HookKind.FEXIT: ProgType.TRACING, HookKind.LSM: ProgType.LSM, HookKind.ITER: ProgType.TRACING,
+    HookKind.PERF_EVENT: ProgType.PERF_EVENT,
 }
 # where programs can be attached
 ATTACHED_KINDS = frozenset((
     HookKind.TRACEPOINT, HookKind.RAW_TRACEPOINT, HookKind.KPROBE, HookKind.KRETPROBE, HookKind.BTF_TRACEPOINT, HookKind.FENTRY,
-    HookKind.FEXIT))
+    HookKind.FEXIT, HookKind.PERF_EVENT))
 # what a program of type TRACING was verified for
 _ATTACH_TYPES = {
     HookKind.BTF_TRACEPOINT: AttachType.TRACE_RAW_TP, HookKind.FENTRY: AttachType.TRACE_FENTRY, HookKind.FEXIT: AttachType.TRACE_FEXIT,

@@ -25,6 +25,10 @@ typedef __s64 s64, int64_t;
 typedef __u16 __be16, __le16, __sum16;
 typedef __u32 __be32, __le32, __wsum;
 typedef __u64 __be64, __le64;
+typedef __u8 u_int8_t;
+typedef __u16 u_int16_t;
+typedef __u32 u_int32_t;
+typedef __u64 u_int64_t;
 typedef _Bool bool;
 typedef unsigned char unchar;
 typedef unsigned short ushort;
@@ -93,6 +97,18 @@ enum {
 };
 
 enum sock_type { SOCK_STREAM = 1, SOCK_DGRAM = 2, SOCK_RAW = 3, SOCK_RDM = 4, SOCK_SEQPACKET = 5, SOCK_DCCP = 6, SOCK_PACKET = 10 };
+
+enum tcp_ca_state { TCP_CA_Open = 0, TCP_CA_Disorder = 1, TCP_CA_CWR = 2, TCP_CA_Recovery = 3, TCP_CA_Loss = 4 };
+
+enum {
+    HI_SOFTIRQ = 0, TIMER_SOFTIRQ = 1, NET_TX_SOFTIRQ = 2, NET_RX_SOFTIRQ = 3, BLOCK_SOFTIRQ = 4, IRQ_POLL_SOFTIRQ = 5,
+    TASKLET_SOFTIRQ = 6, SCHED_SOFTIRQ = 7, HRTIMER_SOFTIRQ = 8, RCU_SOFTIRQ = 9, NR_SOFTIRQS = 10
+};
+
+enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
+enum { BPF_RB_AVAIL_DATA = 0, BPF_RB_RING_SIZE = 1, BPF_RB_CONS_POS = 2, BPF_RB_PROD_POS = 3 };
+
+enum skb_drop_reason { SKB_NOT_DROPPED_YET = 0, SKB_CONSUMED = 1, SKB_DROP_REASON_NOT_SPECIFIED = 2 };
 
 enum hrtimer_restart { HRTIMER_NORESTART = 0, HRTIMER_RESTART = 1 };
 
@@ -206,6 +222,27 @@ struct bpf_perf_event_data {
     bpf_user_pt_regs_t regs;
     __u64 sample_period;
     __u64 addr;
+};
+
+struct perf_sample_data {
+    u64 sample_flags;
+    u64 period;
+    u64 time;
+    u64 id;
+    u64 ip;
+    u64 addr;
+};
+
+struct bpf_perf_event_data_kern {
+    bpf_user_pt_regs_t *regs;
+    struct perf_sample_data *data;
+    struct perf_event *event;
+};
+
+struct bpf_perf_event_value {
+    __u64 counter;
+    __u64 enabled;
+    __u64 running;
 };
 
 struct bpf_pidns_info {
@@ -385,7 +422,6 @@ struct dentry {
     struct list_head d_sib;
 };
 
-struct block_device;
 
 struct file_system_type {
     const char *name;
@@ -426,7 +462,28 @@ struct address_space {
     unsigned long nrpages;
 };
 
-struct file_operations;
+struct iov_iter {
+    u8 iter_type;
+    bool nofault;
+    bool data_source;
+    size_t iov_offset;
+    void *ubuf;
+    size_t count;
+    unsigned long nr_segs;
+};
+
+struct file_operations {
+    struct module *owner;
+    loff_t (*llseek)(struct file *, loff_t, int);
+    ssize_t (*read)(struct file *, char *, size_t, loff_t *);
+    ssize_t (*write)(struct file *, const char *, size_t, loff_t *);
+    ssize_t (*read_iter)(struct kiocb *, struct iov_iter *);
+    ssize_t (*write_iter)(struct kiocb *, struct iov_iter *);
+    long (*unlocked_ioctl)(struct file *, unsigned int, unsigned long);
+    int (*open)(struct inode *, struct file *);
+    int (*release)(struct inode *, struct file *);
+    int (*fsync)(struct file *, loff_t, loff_t, int);
+};
 
 struct file {
     fmode_t f_mode;
@@ -502,6 +559,15 @@ struct renamedata {
 
 /* ---- memory and programs ---- */
 
+enum { MM_FILEPAGES = 0, MM_ANONPAGES = 1, MM_SWAPENTS = 2, MM_SHMEMPAGES = 3, NR_MM_COUNTERS = 4 };
+
+struct percpu_counter {
+    struct spinlock lock;
+    s64 count;
+    struct list_head list;
+    s32 *counters;
+};
+
 struct mm_struct {
     atomic_t mm_users;
     atomic_t mm_count;
@@ -519,6 +585,7 @@ struct mm_struct {
     unsigned long arg_end;
     unsigned long env_start;
     unsigned long env_end;
+    struct percpu_counter rss_stat[4];
     struct file *exe_file;
 };
 
@@ -574,11 +641,45 @@ struct thread_info {
     u32 cpu;
 };
 
+struct load_weight {
+    unsigned long weight;
+    u32 inv_weight;
+};
+
+struct cfs_rq {
+    struct load_weight load;
+    unsigned int nr_queued;
+    unsigned int h_nr_queued;
+    unsigned int h_nr_runnable;
+    unsigned int h_nr_idle;
+};
+
+struct sched_avg {
+    u64 last_update_time;
+    u64 load_sum;
+    u64 runnable_sum;
+    u32 util_sum;
+    u32 period_contrib;
+    unsigned long load_avg;
+    unsigned long runnable_avg;
+    unsigned long util_avg;
+    unsigned int util_est;
+};
+
 struct sched_entity {
+    struct load_weight load;
+    unsigned char on_rq;
     u64 exec_start;
     u64 sum_exec_runtime;
+    u64 prev_sum_exec_runtime;
     u64 vruntime;
-    unsigned char on_rq;
+    u64 nr_migrations;
+    int depth;
+    struct sched_entity *parent;
+    struct cfs_rq *cfs_rq;
+    struct cfs_rq *my_q;
+    unsigned long runnable_weight;
+    struct sched_avg avg;
 };
 
 struct task_io_accounting {
@@ -779,22 +880,38 @@ struct sock {
     struct sock_common __sk_common;
     struct sk_buff_head sk_receive_queue;
     int sk_rcvbuf;
-    int sk_sndbuf;
     int sk_err;
+    struct socket *sk_socket;
+    int sk_wmem_queued;
+    struct sk_buff_head sk_write_queue;
+    unsigned long sk_pacing_rate;
+    u32 sk_priority;
+    u32 sk_mark;
+    kuid_t sk_uid;
+    u16 sk_protocol;
+    u16 sk_type;
+    u16 sk_gso_type;
+    u16 sk_gso_max_segs;
+    unsigned int sk_gso_max_size;
+    int sk_sndbuf;
     u32 sk_ack_backlog;
     u32 sk_max_ack_backlog;
-    kuid_t sk_uid;
-    u16 sk_type;
-    u16 sk_protocol;
-    u32 sk_mark;
-    struct socket *sk_socket;
     void *sk_user_data;
 };
 
 struct inet_sock {
     struct sock sk;
+    unsigned long inet_flags;
     __be32 inet_saddr;
+    __s16 uc_ttl;
     __be16 inet_sport;
+    atomic_t inet_id;
+    __u8 tos;
+    __u8 min_ttl;
+    __u8 mc_ttl;
+    __u8 pmtudisc;
+    __u8 rcv_tos;
+    __u8 convert_csum;
 };
 
 struct inet_connection_sock {
@@ -918,9 +1035,24 @@ struct sk_buff {
     struct sk_buff *prev;
     struct net_device *dev;
     struct sock *sk;
+    ktime_t tstamp;
     char cb[48];
     unsigned int len;
     unsigned int data_len;
+    __u16 mac_len;
+    __u16 hdr_len;
+    __u16 queue_mapping;
+    __u8 pkt_type : 3;
+    __u8 ignore_df : 1;
+    __u8 ip_summed : 2;
+    __u16 tc_index;
+    __u32 priority;
+    int skb_iif;
+    __u32 hash;
+    __be16 vlan_proto;
+    __u16 vlan_tci;
+    unsigned int napi_id;
+    __u32 mark;
     __be16 protocol;
     u16 transport_header;
     u16 network_header;
@@ -929,6 +1061,8 @@ struct sk_buff {
     unsigned int end;
     unsigned char *head;
     unsigned char *data;
+    unsigned int truesize;
+    refcount_t users;
 };
 
 struct iphdr {
@@ -988,6 +1122,129 @@ struct udphdr {
     __be16 dest;
     __be16 len;
     __sum16 check;
+};
+
+struct tcp_skb_cb {
+    __u32 seq;
+    __u32 end_seq;
+    union {
+        u32 tcp_tw_isn;
+        struct {
+            u16 tcp_gso_segs;
+            u16 tcp_gso_size;
+        };
+    };
+    __u16 tcp_flags;
+    __u8 sacked;
+    __u8 ip_dsfield;
+    __u8 txstamp_ack : 2;
+    __u8 eor : 1;
+    __u8 has_rxtstamp : 1;
+    __u8 unused : 4;
+    __u32 ack_seq;
+};
+
+struct msghdr {
+    void *msg_name;
+    int msg_namelen;
+    struct iov_iter msg_iter;
+    union {
+        void *msg_control;
+        void *msg_control_user;
+    };
+    unsigned int msg_flags;
+    __kernel_size_t msg_controllen;
+    struct kiocb *msg_iocb;
+};
+
+struct user_msghdr {
+    void *msg_name;
+    int msg_namelen;
+    struct iovec *msg_iov;
+    __kernel_size_t msg_iovlen;
+    void *msg_control;
+    __kernel_size_t msg_controllen;
+    unsigned int msg_flags;
+};
+
+struct cmsghdr {
+    __kernel_size_t cmsg_len;
+    int cmsg_level;
+    int cmsg_type;
+};
+
+struct scm_fp_list {
+    short count;
+    short count_unix;
+    short max;
+    struct user_struct *user;
+    struct file *fp[253];
+};
+
+struct scm_cookie {
+    struct pid *pid;
+    struct scm_fp_list *fp;
+    u32 secid;
+};
+
+struct __sk_buff {
+    __u32 len;
+    __u32 pkt_type;
+    __u32 mark;
+    __u32 queue_mapping;
+    __u32 protocol;
+    __u32 vlan_present;
+    __u32 vlan_tci;
+    __u32 vlan_proto;
+    __u32 priority;
+    __u32 ingress_ifindex;
+    __u32 ifindex;
+    __u32 tc_index;
+    __u32 cb[5];
+    __u32 hash;
+    __u32 tc_classid;
+    __u32 data;
+    __u32 data_end;
+    __u32 napi_id;
+    __u32 family;
+    __u32 remote_ip4;
+    __u32 local_ip4;
+    __u32 remote_ip6[4];
+    __u32 local_ip6[4];
+    __u32 remote_port;
+    __u32 local_port;
+    __u32 data_meta;
+    union {
+        struct bpf_flow_keys *flow_keys;
+    } __attribute__((aligned(8)));
+    __u64 tstamp;
+    __u32 wire_len;
+    __u32 gso_segs;
+    union {
+        struct bpf_sock *sk;
+    } __attribute__((aligned(8)));
+    __u32 gso_size;
+    __u8 tstamp_type;
+    __u64 hwtstamp;
+};
+
+struct bpf_tunnel_key {
+    __u32 tunnel_id;
+    union {
+        __u32 remote_ipv4;
+        __u32 remote_ipv6[4];
+    };
+    __u8 tunnel_tos;
+    __u8 tunnel_ttl;
+    union {
+        __u16 tunnel_ext;
+        __be16 tunnel_flags;
+    };
+    __u32 tunnel_label;
+    union {
+        __u32 local_ipv4;
+        __u32 local_ipv6[4];
+    };
 };
 
 struct xdp_md {
@@ -1151,6 +1408,211 @@ int bpf_wq_init(struct bpf_wq *wq, void *p__map, unsigned int flags);
 int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback_fn)(void *, int *, void *), unsigned int flags, void *aux__prog);
 int bpf_wq_start(struct bpf_wq *wq, unsigned int flags);
 
+struct trace_event_raw_kfree_skb {
+    struct trace_entry ent;
+    void *skbaddr;
+    void *location;
+    void *rx_sk;
+    unsigned short protocol;
+    enum skb_drop_reason reason;
+    char __data[0];
+};
+
+/* ---- disks ---- */
+
+enum req_op {
+    REQ_OP_READ = 0, REQ_OP_WRITE = 1, REQ_OP_FLUSH = 2, REQ_OP_DISCARD = 3, REQ_OP_SECURE_ERASE = 5, REQ_OP_ZONE_APPEND = 7,
+    REQ_OP_WRITE_ZEROES = 9, REQ_OP_ZONE_OPEN = 11, REQ_OP_ZONE_CLOSE = 13, REQ_OP_ZONE_FINISH = 15, REQ_OP_ZONE_RESET = 17,
+    REQ_OP_ZONE_RESET_ALL = 19, REQ_OP_DRV_IN = 34, REQ_OP_DRV_OUT = 35, REQ_OP_LAST = 36
+};
+
+struct gendisk {
+    int major;
+    int first_minor;
+    int minors;
+    char disk_name[32];
+    unsigned short events;
+    unsigned short event_flags;
+    struct block_device *part0;
+    struct request_queue *queue;
+    void *private_data;
+    int flags;
+    unsigned long state;
+    int node_id;
+    u64 diskseq;
+};
+
+struct block_device {
+    sector_t bd_start_sect;
+    sector_t bd_nr_sectors;
+    struct gendisk *bd_disk;
+    struct request_queue *bd_queue;
+    unsigned long bd_stamp;
+    atomic_t __bd_flags;
+    dev_t bd_dev;
+    struct address_space *bd_mapping;
+    atomic_t bd_openers;
+    int bd_holders;
+    int bd_writers;
+};
+
+struct request_queue {
+    void *queuedata;
+    unsigned long queue_flags;
+    unsigned int rq_timeout;
+    unsigned int queue_depth;
+    refcount_t refs;
+    unsigned int nr_hw_queues;
+    struct request *last_merge;
+    spinlock_t queue_lock;
+    struct gendisk *disk;
+    int id;
+    unsigned long nr_requests;
+    int node;
+};
+
+struct bvec_iter {
+    sector_t bi_sector;
+    unsigned int bi_size;
+    unsigned int bi_idx;
+    unsigned int bi_bvec_done;
+} __attribute__((packed));
+
+struct bio_vec {
+    struct page *bv_page;
+    unsigned int bv_len;
+    unsigned int bv_offset;
+};
+
+struct bio {
+    struct bio *bi_next;
+    struct block_device *bi_bdev;
+    blk_opf_t bi_opf;
+    unsigned short bi_flags;
+    unsigned short bi_ioprio;
+    u8 bi_status;
+    struct bvec_iter bi_iter;
+    void *bi_private;
+    unsigned short bi_vcnt;
+    unsigned short bi_max_vecs;
+    struct bio_vec *bi_io_vec;
+};
+
+struct request {
+    struct request_queue *q;
+    blk_opf_t cmd_flags;
+    __u32 rq_flags;
+    int tag;
+    int internal_tag;
+    unsigned int timeout;
+    unsigned int __data_len;
+    sector_t __sector;
+    struct bio *bio;
+    struct bio *biotail;
+    struct block_device *part;
+    u64 alloc_time_ns;
+    u64 start_time_ns;
+    u64 io_start_time_ns;
+    unsigned short stats_sectors;
+    unsigned short nr_phys_segments;
+    int state;
+    unsigned long deadline;
+    u64 fifo_time;
+    void *end_io_data;
+};
+
+/* ---- pages ---- */
+
+enum compact_result {
+    COMPACT_NOT_SUITABLE_ZONE = 0, COMPACT_SKIPPED = 1, COMPACT_DEFERRED = 2, COMPACT_NO_SUITABLE_PAGE = 3, COMPACT_CONTINUE = 4,
+    COMPACT_COMPLETE = 5, COMPACT_PARTIAL_SKIPPED = 6, COMPACT_CONTENDED = 7, COMPACT_SUCCESS = 8
+};
+
+enum compact_priority { COMPACT_PRIO_SYNC_FULL = 0, COMPACT_PRIO_SYNC_LIGHT = 1, COMPACT_PRIO_ASYNC = 2 };
+
+struct zone {
+    unsigned long _watermark[4];
+    unsigned long watermark_boost;
+    int node;
+    struct pglist_data *zone_pgdat;
+    unsigned long zone_start_pfn;
+    atomic_long_t managed_pages;
+    unsigned long spanned_pages;
+    unsigned long present_pages;
+    const char *name;
+    unsigned long flags;
+    atomic_long_t vm_stat[11];
+};
+
+struct pglist_data {
+    struct zone node_zones[5];
+    int nr_zones;
+    unsigned long node_start_pfn;
+    unsigned long node_present_pages;
+    unsigned long node_spanned_pages;
+    int node_id;
+};
+
+struct page {
+    unsigned long flags;
+    struct address_space *mapping;
+    unsigned long private;
+};
+
+struct folio {
+    struct page page;
+};
+
+struct oom_control {
+    gfp_t gfp_mask;
+    int order;
+    unsigned long totalpages;
+    struct task_struct *chosen;
+    long chosen_points;
+};
+
+/* ---- devices ---- */
+
+enum irqreturn { IRQ_NONE = 0, IRQ_HANDLED = 1, IRQ_WAKE_THREAD = 2 };
+
+struct kobject {
+    const char *name;
+    struct kobject *parent;
+};
+
+struct device_driver {
+    const char *name;
+};
+
+struct device {
+    struct kobject kobj;
+    struct device *parent;
+    struct device_driver *driver;
+};
+
+struct virtio_device {
+    int index;
+    bool failed;
+    struct device dev;
+};
+
+struct virtqueue {
+    const char *name;
+    struct virtio_device *vdev;
+    unsigned int index;
+    unsigned int num_free;
+    unsigned int num_max;
+    void *priv;
+};
+
+struct scatterlist {
+    unsigned long page_link;
+    unsigned int offset;
+    unsigned int length;
+    u64 dma_address;
+    unsigned int dma_length;
+};
+
 /* ---- what happens, as typed tracepoints and fentry see it ---- */
 
 struct k_sigaction;
@@ -1176,3 +1638,27 @@ typedef void *fl_owner_t;
 int filp_close(struct file *filp, fl_owner_t id);
 int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len);
 void tcp_set_state(struct sock *sk, int state);
+int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len);
+int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len);
+int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size);
+void tcp_enter_cwr(struct sock *sk);
+void tcp_enter_loss(struct sock *sk);
+void tcp_enter_recovery(struct sock *sk, bool ece_ack);
+void tcp_process_tlp_ack(struct sock *sk, u32 ack, int flag);
+ssize_t tty_write(struct kiocb *iocb, struct iov_iter *from);
+void mutex_lock(struct mutex *lock);
+void mutex_unlock(struct mutex *lock);
+int vfs_open(const struct path *path, struct file *file);
+ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos);
+ssize_t vfs_write(struct file *file, const char *buf, size_t count, loff_t *pos);
+int vfs_fsync_range(struct file *file, loff_t start, loff_t end, int datasync);
+int vfs_create(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry, umode_t mode, bool want_excl);
+struct dentry *vfs_mkdir(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry, umode_t mode);
+int vfs_rmdir(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry);
+int vfs_unlink(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry, struct inode **delegated_inode);
+struct folio *filemap_alloc_folio_noprof(gfp_t gfp, unsigned int order);
+void folio_mark_accessed(struct folio *folio);
+void page_cache_ra_order(struct readahead_control *ractl, struct file_ra_state *ra);
+void *htab_map_lookup_elem(struct bpf_map *map, void *key);
+long htab_map_update_elem(struct bpf_map *map, void *key, void *value, u64 map_flags);
+long htab_map_delete_elem(struct bpf_map *map, void *key);

@@ -47,14 +47,16 @@ from bcc_py.sim.cpu import SimCpu, describe
 from bcc_py.sim.events import SimHook
 from bcc_py.sim.files import directory, file_content
 from bcc_py.sim.formats import KernelFormats
-from bcc_py.sim.hooks import ATTACHED_KINDS, HookTable, SimLink, check_program_type, did_you_mean
+from bcc_py.sim.hooks import ATTACHED_KINDS, HookTable, Runnable, SimLink, check_program_type, did_you_mean
 from bcc_py.sim.inodes import File, FileTable
 from bcc_py.sim.loading import native_target, runnable, verified_for_sim
+from bcc_py.sim.map_calls import MapCalls
 from bcc_py.sim.maps import SimMap
 from bcc_py.sim.memory import KERNEL_START, KernelMemory
 from bcc_py.sim.objects import OBJECT_TYPES, SimObjectMap
 from bcc_py.sim.program import SimProgram
 from bcc_py.sim.rings import SimPerfRing, SimRing, SimRingBuffer, SimUserRing
+from bcc_py.sim.sampling import Sampler, check_event
 from bcc_py.sim.sockets import Socket, SocketTable
 from bcc_py.sim.storage import CGROUP_STORAGE_TYPES, STORAGE_TYPES, SimStorageMap
 from bcc_py.sim.struct_ops import CONGESTION_CONTROLS, SimStructOpsMap
@@ -182,6 +184,9 @@ class SimKernel:
         self._now_ns = 0
         self._state.pid_ns_dev, self._state.pid_ns_ino = _PID_NS_DEV, PID_NS_INO
         self._hooks = HookTable()
+        self.map_calls = MapCalls(self)
+        self._sampler = Sampler(self._run_sample, self._sampled_regs)
+        self._on_cpu: dict[int, Task] = {}  # who was seen there last
         self._calls = Calls(native.kernel_types())
         self._next_fd = _FIRST_FD
         self._maps: dict[int, SimMap] = {}
@@ -250,6 +255,10 @@ class SimKernel:
         return self._lock
 
     @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    @property
     def state(self) -> Any:
         """The runtime's struct sim."""
         return self._state
@@ -271,8 +280,9 @@ class SimKernel:
             raise MapError(f"creating map {spec.name}: maps of type {spec.type.name} need CAP_{needed.upper()}", spec.name, _EPERM)
         if spec.type is MapType.PERF_EVENT_ARRAY and not spec.max_entries:
             spec = _with_entries(spec, self.cpus)
-        with self._lock:
+        with self.map_calls.made("map_create"), self._lock:
             made = self._opened(spec) or self._new_map(spec)
+            made.calls = self.map_calls
             self._maps = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             self._maps[made.fd] = made
             if spec.sharing is Sharing.PUBLIC:
@@ -340,7 +350,7 @@ class SimKernel:
     def load_program(self, spec: ProgramSpec) -> Program:
         self._check_open("loading a program")
         spec = with_kernel_ids(spec, native.kernel_types())
-        with self._lock:
+        with self.map_calls.made("prog_load"), self._lock:
             self._let_go()
             live = {fd: one for fd, one in self._maps.items() if one.pointer is not None}
             env = VerifierEnv({fd: one.spec for fd, one in live.items()}, cpus=self.cpus, privileges=self.privileges,
@@ -367,12 +377,17 @@ class SimKernel:
         link = SimLink(hook, self._detach)
         with self._lock:
             self._hooks.add(link, program)
+            self.map_calls.is_wanted = True
+            if hook.kind is HookKind.PERF_EVENT:
+                self._sampler.add(link, program, self.cpus, self._now_ns)
             program.retain()
         return link
 
     def _detach(self, link: SimLink) -> None:
         with self._lock:
             program = self._hooks.remove(link)
+            self._sampler.remove(link)
+            self.map_calls.is_wanted = not self._hooks.is_empty
             if isinstance(program, SimProgram):
                 program.release()
 
@@ -386,6 +401,8 @@ class SimKernel:
             raise NotSupportedError(
                 f"attaching to {hook}: a simulated kernel has no {hook.kind.value}s that programs attach to yet (run it by"
                 " Program.test_run, or use --kernel linux)", hook.kind.value)
+        if hook.kind is HookKind.PERF_EVENT:
+            check_event(hook, self.cpus)
         if hook.kind in (HookKind.RAW_TRACEPOINT, HookKind.BTF_TRACEPOINT) and hook.name not in self._raw_tracepoints:
             raise AttachError(f"{where}raw tracepoint{did_you_mean(hook.name, self._raw_tracepoints)}", str(hook))
         if hook.kind in (HookKind.KPROBE, HookKind.KRETPROBE, HookKind.FENTRY, HookKind.FEXIT):
@@ -461,6 +478,9 @@ class SimKernel:
             with self._lock:
                 event, timer = self._source.next_time_ns(), self._next_timer()
                 times = [one for one in (event, timer) if one is not None]
+                if times and (due := self._sampler.next_ns()) is not None and due <= min(times) and (until_ns is None or due <= until_ns):
+                    self._take_samples(due)
+                    continue
                 if not times or (until_ns is not None and min(times) > until_ns):
                     if until_ns is not None and times:
                         self._now_ns = max(self._now_ns, until_ns)
@@ -485,6 +505,26 @@ class SimKernel:
             self.set_context(before, self._now_ns, task)
             if fired.pointer.fault:
                 fired.raise_fault("a timer")
+
+    def _take_samples(self, now_ns: int) -> None:
+        before, task = self._cpu.pointer.number, self._current
+        self._sampler.sample(now_ns, lambda cpu: self._on_cpu.get(cpu, self.tasks.idle),
+                             lambda cpu, who: self.set_context(cpu, now_ns, who))
+        self.set_context(before, now_ns, task)
+
+    def switched(self) -> None:
+        """The current task leaves its CPU: for the perf event that counts it."""
+        self._sampler.switched(self._cpu, self._current)
+
+    def _sampled_regs(self, task: Task) -> bytes:
+        return _pack_regs({"cs": _USER_CS if task is not self.tasks.idle else _KERNEL_CS, "flags": _FLAGS})
+
+    def _run_sample(self, link: SimLink, program: Runnable, context: bytes) -> None:
+        with self._lock, self._cpu.lock:
+            self._cpu.put(context)
+            self._cpu.pointer.cookie = link.hook.cookie
+            program.run(self._cpu)
+            self.runs += 1
 
     @property
     def is_finished(self) -> bool:
@@ -604,7 +644,7 @@ class SimKernel:
         Time never runs backwards: an earlier time_ns leaves the clock. Raises ValueError for a CPU that does not exist."""
         if not 0 <= cpu < self.cpus:
             raise ValueError(f"cpu {cpu} of {self.spec}: it has {self.cpus}")
-        self._current = self.tasks.idle if task is None else task
+        self._current = self._on_cpu[cpu] = self.tasks.idle if task is None else task
         self._now_ns = max(time_ns, self._now_ns)
         self._cpu = self._cpus[cpu]
         self._cpu.enter(self._current, self._now_ns)

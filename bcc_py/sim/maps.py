@@ -13,12 +13,14 @@ import copy
 import errno
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from bcc_py.errors import KeyNotFound, MapError, NotSupportedError
 from bcc_py.jit import Inline, NativeMap
 from bcc_py.kernel import MapBatch
 from bcc_py.sim.creation import ENOTSUPP, MMAPABLE, NO_COMMON_LRU, NO_USER_CONV, RDONLY, WRONLY, creation_errno
+from bcc_py.sim.map_calls import MapCalls
 from bcc_py.sim.memory import Runtime
 from bcc_py.spec import MapSpec
 from bcc_py.verifier.fields import special_fields
@@ -58,6 +60,7 @@ _MASK64 = (1 << 64) - 1
 # FIELD_* of runtime/fields.c
 _FIELD_KINDS = {"bpf_spin_lock": 1, "bpf_res_spin_lock": 1, "bpf_timer": 2, "bpf_wq": 5, "kptr": 3, "percpu_kptr": 3, "kptr_untrusted": 3, "uptr": 3}
 _OTHER_FIELD = 4
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class Memory:
@@ -88,6 +91,7 @@ class SimMap:
         self.lock = lock
         self.runtime = runtime
         self.fields = special_fields(spec)
+        self.calls: MapCalls | None = None
         self._state = state
         self._memory = Memory(self._made(cpus))
         self._open(fd)
@@ -169,8 +173,15 @@ class SimMap:
 
     # -- the seam
 
+    def _calling(self, operation: str, key: bytes | None, value: bytes = b"") -> AbstractContextManager[None]:
+        """Around an operation that a process asks for."""
+        calls = self.calls
+        if calls is None or not calls.is_wanted or not self._is_open:
+            return _NOTHING
+        return calls.around(operation, self.id, self.spec.type, key, value)
+
     def lookup(self, key: bytes, flags: int = 0) -> bytes | None:
-        with self._memory.lock:
+        with self._calling("lookup", key), self._memory.lock:
             self._check(key)
             self._check_access(RDONLY, "looking up a key in")
             self._check_flags(flags, "looking up a key in")
@@ -196,14 +207,14 @@ class SimMap:
             return bool(self.runtime.map_read(self.pointer, b"", self.runtime.copy_in(value), 0) == 0)
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
-        with self._memory.lock:
+        with self._calling("update", key, value), self._memory.lock:
             self._check(key)
             self._check_value(value)
             self._check_update(flags)
             self._raise_for(self.runtime.map_write(self.pointer, key, value, flags & _MASK64), "updating")
 
     def delete(self, key: bytes) -> None:
-        with self._memory.lock:
+        with self._calling("delete", key), self._memory.lock:
             self._check(key)
             self._check_access(WRONLY, "deleting a key of")
             self._check_lacks("delete")
@@ -230,7 +241,7 @@ class SimMap:
             return self.runtime.copy_out(value, self.value_bytes)
 
     def next_key(self, key: bytes | None) -> bytes | None:
-        with self._memory.lock:
+        with self._calling("next", key), self._memory.lock:
             self._check(key)
             self._check_access(RDONLY, "iterating over")
             self._check_lacks("next")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from bcc_py.sim.formats import KernelFormats, record
+from bcc_py.sim.formats import KernelFormats, kernel_functions, record
 from bcc_py.sim.kernel import SimKernel
 from bcc_py.sim.memory import Fields, UserMemory
 from bcc_py.sim.task import Task
@@ -128,7 +128,7 @@ class Machine(abc.ABC):
         return self._formats
 
     def functions(self) -> Iterable[str]:
-        return ("tcp_set_state", "tcp_v4_connect")
+        return kernel_functions()
 
     # -- scheduling
 
@@ -176,11 +176,16 @@ class Machine(abc.ABC):
         before = self._on_cpu[cpu]
         if before is not task:
             self.kernel.set_context(cpu, self._now_ns, before)
+            self.kernel.fire_kprobe("schedule", {})
+            self.kernel.switched()
             self.fire("sched:sched_switch", (0, before.address, task.address, state),
                       prev_comm=_comm(before), prev_pid=before.pid, prev_prio=120, prev_state=state,
                       next_comm=_comm(task), next_pid=task.pid, next_prio=120)
             self._on_cpu[cpu] = task
         self.kernel.set_context(cpu, self._now_ns, task)
+        if before is not task:
+            self.kernel.fire_kprobe("finish_task_switch.isra.0", {"di": before.address})
+            self.kernel.fire_kretprobe("schedule", {})
 
     # -- events
 
@@ -236,6 +241,8 @@ class Machine(abc.ABC):
         """make_main(child) is the child's main. Gives the child."""
         self.enter("clone", _FORK_FLAGS, 0, 0, 0, 0)
         yield Run(self.random.randrange(40, 120) * _US)
+        while self.kernel.tasks.get(self._next_pid) is not None:
+            self._next_pid += 1
         pid, self._next_pid = self._next_pid, self._next_pid + 1
         task = self.kernel.tasks.fork(parent.task, pid, time_ns=self._now_ns)
         child = Process(task, self.random.randrange(self.cpus), _nothing(), self._new_memory())
