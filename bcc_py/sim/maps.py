@@ -256,14 +256,14 @@ class SimMap:
         self._raise_for(code, "iterating over")
         return self.runtime.copy_out(following, size)
 
-    # -- batches
+    # -- batches: an element at a time, as Linux makes them, so that what they call holds no lock of a map
 
     def lookup_batch(self, cursor: bytes | None, count: int) -> MapBatch:
         with self._memory.lock:
             self._check_batch(RDONLY, _BATCHED_READS)
             if self.spec.type in _BATCHED_TAKES:
                 return self._buckets(cursor, count, is_delete=False)
-            return self._rows_after(cursor, count)
+        return self._rows_after(cursor, count)
 
     def lookup_and_delete_batch(self, cursor: bytes | None, count: int) -> MapBatch:
         with self._memory.lock:
@@ -275,14 +275,14 @@ class SimMap:
             self._check_batch(WRONLY, _BATCHED_WRITES)
             if flags & ~_LOCK_FLAG:
                 self._raise_for(-errno.EINVAL, "updating")
-            for key, value in rows:
-                self.update(key, value, flags)
+        for key, value in rows:
+            self.update(key, value, flags)
 
     def delete_batch(self, keys: Sequence[bytes]) -> None:
         with self._memory.lock:
             self._check_batch(WRONLY, _BATCHED_DELETES)
-            for key in keys:
-                self.delete(key)
+        for key in keys:
+            self.delete(key)
 
     def _check_batch(self, access: int, types: tuple[MapType, ...]) -> None:
         self._check(None)
