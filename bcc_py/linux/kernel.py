@@ -368,18 +368,19 @@ class LinuxKernel:
     def poll(self, rings: Sequence[Ring], timeout_ms: int) -> int:
         """Waits until one of rings has something or the time is over (-1: no limit); the number of records.
 
-        What is there already is handed over without waiting. A signal does not end the wait early. Without rings it
-        only waits, and not at all without a limit."""
+        What is there already is handed over without waiting; if that was only what programs discarded, 0 at once. A signal
+        does not end the wait early. Without rings it only waits, and not at all without a limit."""
         if not rings:
             self.sleep(timeout_ms / 1000)
             return 0
-        count = _consume_all(rings)
-        if count:
-            return count
         with select.epoll() as waiting:
             for ring in rings:
                 for fd in cast(_Ring, ring).fds:
                     waiting.register(fd, select.EPOLLIN)
+            ready = waiting.poll(0)
+            count = _consume_all(rings)
+            if count or ready:
+                return count
             ready = waiting.poll(None if timeout_ms < 0 else timeout_ms / 1000)
         return _consume_all(rings) if ready else 0
 

@@ -192,3 +192,22 @@ except PermissionError:
                 group.rmdir()
             except OSError:
                 time.sleep(0.05)
+
+
+def test_a_poll_ends_where_everything_was_discarded() -> None:
+    """A wake-up for a record that the program took back is no record, and the next one may never come."""
+    text = """
+    BPF_RINGBUF_OUTPUT(events, 1);
+    int syscall__getppid(struct pt_regs *ctx) {
+        u64 *one;
+        if (bpf_get_current_pid_tgid() >> 32 != WANTED) return 0;
+        one = events.ringbuf_reserve(8);
+        if (one) { *one = 1; events.ringbuf_discard(one, 0); }
+        return 0;
+    }"""
+    with BPF(text=text.replace("WANTED", str(os.getpid())), kernel="linux") as bpf:
+        bpf.attach_kprobe(event=bpf.get_syscall_fnname("getppid"), fn_name="syscall__getppid")
+        seen: list[int] = []
+        bpf["events"].open_ring_buffer(lambda ctx, data, size: seen.append(size))
+        os.getppid()
+        assert bpf.ring_buffer_poll(60_000) == 0 and seen == []
