@@ -77,8 +77,9 @@ set_kernel_opener(kernel_from_spec)
 class BPF(UserSpace):
     """One compiled text, live on a kernel.
 
-    text or src_file: C in BCC's dialect. cflags: -D, -U, -I and -w. debug: accepted for BCC's sake. kernel: a spec ("sim", "replay:FILE", "linux"), or a Kernel, which then stays open when this closes; by default
-    $BCC_PY_KERNEL, else "sim". hdr_file, allow_rlimit and device are accepted for BCC's sake. Functions named kprobe__F,
+    text or src_file: C in BCC's dialect. cflags: -D, -U, -I and -w. kernel: a spec ("sim", "replay:FILE",
+    "linux"), or a Kernel, which then stays open when this closes; by default $BCC_PY_KERNEL, else "sim". hdr_file, debug,
+    allow_rlimit and device are accepted for BCC's sake and do nothing. Functions named kprobe__F,
     kretprobe__F, tracepoint__CAT__EVENT (TRACEPOINT_PROBE), raw_tracepoint__EVENT, kfunc__MODULE__F and kretfunc__MODULE__F
     (KFUNC_PROBE, KRETFUNC_PROBE), kmod_ret__F and lsm__HOOK are attached at once, in alphabetical order.
 

@@ -51,9 +51,9 @@ class PerfEvent:
 @dataclass(frozen=True, slots=True)
 class Hook:
     """A place to attach. name: "category:event" for a tracepoint, the event for a raw or a typed tracepoint, the
-    function for kprobes, fentry and fexit, the file for uprobes, the device for XDP and packet sockets ("": all), "type:config" for a perf event,
-    the descriptor's number. offset: bytes into the function (kprobe), into the file (uprobe). cookie: what bpf_get_attach_cookie gives a
-    program that runs here. event: of a perf event. attach_type, flags: as what a program is attached to a descriptor, and
+    function for kprobes, fentry and fexit, the file for uprobes, the device for XDP and packet sockets ("": all),
+    "type:config" for a perf event, the descriptor's number. offset: bytes into the function (kprobe), into the file (uprobe).
+    cookie: what bpf_get_attach_cookie gives a program that runs here. event: of a perf event. attach_type, flags: as what a program is attached to a descriptor, and
     BPF_F_*; of XDP, XDP_FLAGS_*. pid: the process that an uprobe is for, -1 for all. counter_offset: where in the file a
     16-bit number is that the kernel counts up while an uprobe is attached (a USDT probe's semaphore), 0 for none."""
 
@@ -83,8 +83,9 @@ class Sharing(enum.Enum):
 class MapSpec:
     """One map to create. Sizes in bytes; key_type and value_type: BTF type ids in the object's .BTF, 0
     if it has none; event_type: the BTF id of what a perf or ring buffer carries (the pointee), 0 if unknown.
-    inner: what the maps that a map of maps holds are like. extra: map_extra (a bloom filter's number of hash functions). kernel_value: the kernel's struct that the value of a STRUCT_OPS map is. pin: the path under which the map outlives its users,
-    "" for none. type is UNSPEC where sharing is EXTERN: the map that is found has one."""
+    inner: what the maps that a map of maps holds are like. extra: map_extra (a bloom filter's number of hash functions).
+    kernel_value: the kernel's struct that the value of a STRUCT_OPS map is. pin: the path under which the map outlives its
+    users, "" for none. type is UNSPEC where sharing is EXTERN: the map that is found has one."""
 
     name: str
     type: MapType

@@ -26,8 +26,8 @@ from typing import Protocol
 from bcc_py import process
 from bcc_py.errors import BpfError, NotSupportedError, ObjectError
 from bcc_py.image import Image
-from bcc_py.library import find_exe, find_library
 from bcc_py.process import Mapping
+from bcc_py.search_path import find_exe, find_library
 from bcc_py.usdt_argument import Operand, c_statement, parse_arguments, register_member
 
 __all__ = ["USDT", "AttachesUprobes", "USDTException", "USDTProbe", "USDTProbeArgument", "USDTProbeLocation", "usdt_text"]

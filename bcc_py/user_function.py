@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from bcc_py import process
 from bcc_py.errors import ObjectError, SymbolError
 from bcc_py.image import FUNCTION_TYPES, Image
-from bcc_py.library import find_library, find_mapped_library
+from bcc_py.search_path import find_library, find_mapped_library
 from bcc_py.spec import Hook, HookKind
 
 __all__ = ["event_name", "resolve_symbol", "uprobe_hook", "user_functions"]

@@ -1,6 +1,6 @@
 """What class BPF offers of user space: programs, libraries, their functions, uprobes, names of addresses.
 
-Input: names as scripts give them, text or bytes; what is told is bytes, as with BCC. The work is done by library.py,
+Input: names as scripts give them, text or bytes; what is told is bytes, as with BCC. The work is done by search_path.py,
 user_function.py and symbols.py; this is how it is spelled.
 
 Symbols of processes are kept for the life of this process, as BCC keeps them (symbols.py says what is looked at again)."""
@@ -16,7 +16,7 @@ from bcc_py.asking import Question, current_kernel
 from bcc_py.attaching import Attaching, as_text
 from bcc_py.errors import AttachError
 from bcc_py.kernel import Kernel, Link
-from bcc_py.library import find_exe, find_library, find_mapped_library
+from bcc_py.search_path import find_exe, find_library, find_mapped_library
 from bcc_py.spec import HookKind
 from bcc_py.symbols import BuildIdSymbols, SymbolCache, is_build_id_element, symbol_text
 from bcc_py.user_function import event_name, uprobe_hook, user_functions

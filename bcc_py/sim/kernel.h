@@ -1188,41 +1188,13 @@ struct scm_cookie {
 };
 
 struct __sk_buff {
-    __u32 len;
-    __u32 pkt_type;
-    __u32 mark;
-    __u32 queue_mapping;
-    __u32 protocol;
-    __u32 vlan_present;
-    __u32 vlan_tci;
-    __u32 vlan_proto;
-    __u32 priority;
-    __u32 ingress_ifindex;
-    __u32 ifindex;
-    __u32 tc_index;
-    __u32 cb[5];
-    __u32 hash;
-    __u32 tc_classid;
-    __u32 data;
-    __u32 data_end;
-    __u32 napi_id;
-    __u32 family;
-    __u32 remote_ip4;
-    __u32 local_ip4;
-    __u32 remote_ip6[4];
-    __u32 local_ip6[4];
-    __u32 remote_port;
-    __u32 local_port;
-    __u32 data_meta;
-    union {
-        struct bpf_flow_keys *flow_keys;
-    } __attribute__((aligned(8)));
+    __u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto, priority;
+    __u32 ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data, data_end, napi_id;
+    __u32 family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4], remote_port, local_port, data_meta;
+    struct bpf_flow_keys *flow_keys;
     __u64 tstamp;
-    __u32 wire_len;
-    __u32 gso_segs;
-    union {
-        struct bpf_sock *sk;
-    } __attribute__((aligned(8)));
+    __u32 wire_len, gso_segs;
+    struct bpf_sock *sk;
     __u32 gso_size;
     __u8 tstamp_type;
     __u64 hwtstamp;

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcc_py import library
-from bcc_py.library import find_exe, find_library, find_mapped_library, library_cache
+from bcc_py import search_path
+from bcc_py.search_path import find_exe, find_library, find_mapped_library, library_cache
 from tests.programs import need, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the dynamic linker's cache is Linux's")
@@ -51,8 +51,8 @@ def test_library_of_a_process() -> None:
 
 
 def test_without_a_cache_the_directories_are_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "_CACHE", str(tmp_path / "absent"))
-    monkeypatch.setattr(library, "_DIRECTORIES", (str(tmp_path),))
+    monkeypatch.setattr(search_path, "_CACHE", str(tmp_path / "absent"))
+    monkeypatch.setattr(search_path, "_DIRECTORIES", (str(tmp_path),))
     assert find_library("ours") is None
     (tmp_path / "libours.so.2").touch()
     assert find_library("ours") == str(tmp_path / "libours.so.2")
@@ -71,5 +71,5 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"ld.so-1.7.0\0", b"glibc-ld.so.cache1.1"]), st.integers(0, 1 << 32 - 1))
 def test_damaged_cache_has_rows_or_none(content: bytes, magic: bytes, count: int) -> None:
-    rows = list(library._rows(magic + count.to_bytes(4, sys.byteorder) + content))
+    rows = list(search_path._rows(magic + count.to_bytes(4, sys.byteorder) + content))
     assert all(isinstance(one, str) for row in rows for one in row)
