@@ -45,10 +45,7 @@ _SHELL_AT = 8  # of Popen._execute_child's parameters after args
 # letters of open()'s mode
 _MODES = {"w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O_CREAT | os.O_EXCL}
 # what a shell does itself
-_BUILTINS = frozenset("""
-    : . [ alias bg cd command echo eval exec exit export false fc fg getopts hash jobs kill printf pwd read readonly
-    return set shift test times trap true type ulimit umask unalias unset wait
-    """.split())
+_BUILTINS = frozenset([":", ".", "[", "alias", "bg", "cd", "command", "echo", "eval", "exec", "exit", "export", "false", "fc", "fg", "getopts", "hash", "jobs", "kill", "printf", "pwd", "read", "readonly", "return", "set", "shift", "test", "times", "trap", "true", "type", "ulimit", "umask", "unalias", "unset", "wait"])
 # functions of os without arguments of interest: their system calls
 _PLAIN = {"getuid": "getuid", "geteuid": "geteuid", "getgid": "getgid", "getegid": "getegid", "getpid": "getpid", "getppid": "getppid",
           "sync": "sync", "sched_yield": "sched_yield", "uname": "uname", "getpgrp": "getpgrp", "times": "times"}
